@@ -1,0 +1,1 @@
+//! Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
