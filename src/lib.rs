@@ -1,1 +1,5 @@
 //! Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
+
+pub mod clock;
+pub mod domain;
+pub mod vendors;

@@ -1,0 +1,196 @@
+//! A call to a vendor as a value: planned here, sent by `api_client`, judged by the vendor.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{ReplyCategory, Tokens};
+
+/// What changes from one attempt of a call to the next. Pure code takes all of it as arguments.
+#[derive(Debug, Clone)]
+pub struct Attempt<'a> {
+    /// The present moment on the vendor's clock (ours, corrected by the measured offset).
+    pub now: Timestamp,
+    /// A random number, fresh for each attempt; the vendor takes as many digits as it wants.
+    pub nonce: u64,
+    /// How many digits of the nonce are sent (`nonce_digits`; 2 after a 10024).
+    pub nonce_digits: u32,
+    /// The account's tokens, where the vendor has any.
+    pub tokens: Option<&'a Tokens>,
+    /// The vendor's own number of the document, found by a look-up before.
+    pub vendor_reference: Option<&'a str>,
+}
+
+/// The method of a planned call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// The body of a planned call: the literal bytes that were signed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Body {
+    Empty,
+    Json(String),
+    /// `multipart/form-data`, UTF-8.
+    Multipart(Vec<(&'static str, String)>),
+}
+
+/// A signed call, ready to be sent to the account's `base_url`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PlannedCall {
+    pub method: Method,
+    /// The path below `base_url`, beginning with `/`.
+    pub path: String,
+    /// Query parameters; they may hold secrets and are never printed.
+    pub query: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Body,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Json(_) => "Json(***)",
+            Self::Multipart(_) => "Multipart(***)",
+        })
+    }
+}
+
+impl fmt::Debug for PlannedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers, query and body hold tokens, signatures, names and addresses.
+        f.debug_struct("PlannedCall")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a vendor answered.
+#[derive(Clone)]
+pub struct VendorAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Retry-After`, as a time from now.
+    pub retry_after: Option<Duration>,
+    /// The vendor's clock, from the `Date` header.
+    pub date: Option<Timestamp>,
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for VendorAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VendorAnswer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallFailure {
+    /// The connection never opened: nothing can have taken effect.
+    #[error("no connection to the vendor: {0}")]
+    NotSent(String),
+    /// The request left, its answer never came: it may have taken effect.
+    #[error("the vendor's answer never came: {0}")]
+    NoAnswer(String),
+}
+
+/// What is wrong with a command, found before any call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Invalid {
+    /// The command's field as a path (`lines[2].quantity`).
+    pub field: Option<String>,
+    /// One sentence that says what is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A command whose `field` is wrong.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), message: message.into() }
+    }
+}
+
+/// What a vendor said about one call, for the reply.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The vendor's code, as it gave it.
+    pub vendor_code: Option<String>,
+    /// The vendor's message, as it gave it.
+    pub vendor_message: Option<String>,
+    /// The vendor's id of this request.
+    pub vendor_request_id: Option<String>,
+    /// The vendor's own number of the document.
+    pub vendor_reference: Option<String>,
+    /// The vendor's data, JSON text.
+    pub result: Option<String>,
+    /// The command's field the refusal is about, where the vendor's code says which.
+    pub field: Option<&'static str>,
+}
+
+/// Whether a failed call may have done its work all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Surely nothing happened.
+    None,
+    /// It may have happened: look before sending again.
+    Possible,
+}
+
+/// What a vendor's answer to an operation means. The variants are the decisions a caller takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is in place.
+    Succeeded(Details),
+    /// The vendor took it, the outcome comes as an event.
+    Accepted(Details),
+    /// It was in place already, and the vendor says so without a doubt (an order cancelled
+    /// before).
+    AlreadyDone(Details),
+    /// The document's number is taken: look it up and compare.
+    Duplicate(Details),
+    /// Refused for good.
+    Refused { category: ReplyCategory, details: Details },
+    /// Too many calls: wait, nothing took effect.
+    Throttled { retry_after: Option<Duration>, details: Details },
+    /// The vendor is not able now.
+    Transient { effect: Effect, retry_after: Option<Duration>, details: Details },
+    /// The access token is refused: renew it, then send again.
+    SessionExpired(Details),
+    /// Our time is too far from the vendor's: correct it, then send again.
+    ClockSkew(Details),
+    /// The nonce was seen before: send again with a new one.
+    NonceRepeated(Details),
+    /// The nonce has too many digits: send again with two.
+    NonceFormat(Details),
+    /// The account cannot work as it is configured: stop this account, loudly.
+    Misconfigured(Details),
+}
+
+/// What a look-up by the document's number found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookUp {
+    Found {
+        details: Details,
+        /// What the vendor returns differently from what was asked, one text each
+        /// (`platformOrderNumber: asked "A", found "B"`).
+        differences: Vec<String>,
+        /// The names of the command's fields that could be compared.
+        compared: Vec<&'static str>,
+        /// Whether the document stands cancelled or closed.
+        cancelled: bool,
+    },
+    /// Not there; or not there *yet*, where the vendor may still be working.
+    NotFound { vendor_may_be_working: bool },
+    /// More than one document answers to the number.
+    Ambiguous(Details),
+    /// The look-up itself was refused or failed.
+    Failed(Verdict),
+}

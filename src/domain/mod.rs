@@ -1,0 +1,24 @@
+//! What the connector is about, without any I/O: webhooks, events, commands, replies.
+//!
+//! Nothing here knows the clock, a random source, the network, Kafka or a vendor.
+
+mod account;
+mod call;
+pub mod command;
+mod event;
+mod reply;
+mod secret;
+mod tokens;
+mod webhook;
+
+pub use account::{AccountName, InvalidAccountName};
+pub use call::{
+    Attempt, Body, CallFailure, Details, Effect, Invalid, LookUp, Method, PlannedCall,
+    VendorAnswer, Verdict,
+};
+pub use command::{Command, Operation};
+pub use event::{Event, EventId, EventType, Unrecognized};
+pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
+pub use secret::Secret;
+pub use tokens::{TokenRefusal, Tokens};
+pub use webhook::{Answer, Received, Refusal, SignatureHint, Unverified, Verified, Webhook};

@@ -1,0 +1,163 @@
+//! A webhook on its way from "somebody sent this" to "the vendor sent this".
+//!
+//! The typestate keeps the two apart: [`Webhook<Unverified>`] gives its content only under names
+//! that begin with `unverified_`; a [`Webhook<Verified>`] comes only out of a vendor's `verify`.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{AccountName, EventId};
+
+/// What arrived over HTTP, as it arrived.
+pub struct Received {
+    /// The configured account whose URL was called.
+    pub account: AccountName,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// The headers; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The query parameters, decoded.
+    pub query: Vec<(String, String)>,
+    /// The fields of a form (multipart or url-encoded), if the body is one. Values byte for byte.
+    pub form: Option<Vec<(String, String)>>,
+    /// When the connector received it.
+    pub received_at: Timestamp,
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Bodies hold names, phones and addresses; headers and query may hold the signature.
+        f.debug_struct("Received")
+            .field("account", &self.account)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nobody has checked the signature yet.
+#[derive(Debug)]
+pub struct Unverified;
+
+/// The signature matched.
+#[derive(Debug)]
+pub struct Verified {
+    /// Which of the vendor's signature forms matched.
+    pub form: &'static str,
+    /// The webhook's type as the vendor writes it, also when it is unknown to us.
+    pub type_name: String,
+    /// A pure function of account, type and every member but the time and the signature.
+    pub event_id: EventId,
+    /// A digest of exactly what the signature covers, to notice the same content under another
+    /// type.
+    pub signed_digest: [u8; 16],
+    /// The frame's members, raw texts in the order they came: exactly the text that was verified.
+    pub members: Vec<(String, String)>,
+}
+
+/// A webhook in state `S`.
+#[derive(Debug)]
+pub struct Webhook<S> {
+    received: Arc<Received>,
+    state: S,
+}
+
+impl Webhook<Unverified> {
+    /// Takes in what arrived.
+    pub fn new(received: Received) -> Self {
+        Self { received: Arc::new(received), state: Unverified }
+    }
+
+    /// What arrived; nothing in it may be believed.
+    pub fn unverified(&self) -> &Received {
+        &self.received
+    }
+
+    /// What arrived, kept beyond the verification (a raw body goes to `unrecognized`).
+    pub fn unverified_shared(&self) -> Arc<Received> {
+        Arc::clone(&self.received)
+    }
+
+    /// Called by a vendor's `verify`, once the signature matched.
+    pub fn verified(self, state: Verified) -> Webhook<Verified> {
+        Webhook { received: self.received, state }
+    }
+}
+
+impl Webhook<Verified> {
+    /// What arrived, now authentic.
+    pub fn received(&self) -> &Received {
+        &self.received
+    }
+
+    /// What the verification found out.
+    pub fn state(&self) -> &Verified {
+        &self.state
+    }
+}
+
+/// What is remembered of an account's earlier webhooks: which form to try first, and whether
+/// the others may be tried at all (each costs a hash of the body).
+#[derive(Debug, Clone, Copy)]
+pub struct SignatureHint {
+    /// The form that matched last, or that the operator pinned.
+    pub first: Option<&'static str>,
+    /// Whether the remaining forms are tried when the first does not match.
+    pub try_others: bool,
+}
+
+impl SignatureHint {
+    /// Nothing is known yet: every form is tried.
+    pub const ANY: Self = Self { first: None, try_others: true };
+}
+
+/// Why a webhook is not the vendor's, or not readable far enough to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the body is not JSON of the documented frame")]
+    NotJson,
+    #[error("the frame has no `data`")]
+    NoData,
+    #[error("the frame has two `data` members")]
+    TwoData,
+    #[error("the body is nested too deeply")]
+    TooDeep,
+    #[error("there is no signature in header, body or query")]
+    NoSignature,
+    #[error("the signature does not match")]
+    WrongSignature,
+    #[error("the webhook is for another application id")]
+    AnotherApplication,
+}
+
+/// What the sender is told. The HTTP status follows from it (see `webhooks`), the body is the
+/// vendor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// In Kafka, or known to be there.
+    Accepted,
+    /// No such account, or a wrong path secret.
+    UnknownAccount,
+    NoSignature,
+    WrongSignature,
+    SourceNotAllowed,
+    /// Not JSON, no `data`, two `data`.
+    Malformed,
+    TooLarge,
+    /// Kafka did not confirm in time, or too much is in flight: *not known*, send again.
+    Unavailable,
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotJson | Refusal::NoData | Refusal::TwoData | Refusal::TooDeep => {
+                Self::Malformed
+            }
+            Refusal::NoSignature => Self::NoSignature,
+            Refusal::WrongSignature => Self::WrongSignature,
+            Refusal::AnotherApplication => Self::WrongSignature,
+        }
+    }
+}
