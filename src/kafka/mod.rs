@@ -1,0 +1,19 @@
+//! Kafka: what every client has, the publisher, administration, headers.
+//!
+//! `rdkafka::ClientConfig` is made here and nowhere else, so that what the connector promises
+//! (`acks=all`, idempotence, no automatic commits, Java's partitioner) cannot be forgotten.
+
+mod admin;
+mod client;
+mod headers;
+mod publisher;
+mod settings;
+
+pub use admin::{
+    ApplyOutcome, ClusterUnreachable, PlannedTopic, TopicFacts, TopicState, Topics, apply, plan,
+};
+pub use client::LoggingContext;
+pub use headers::{CloudEvent, Headers, TraceParent, printable};
+pub use publisher::{OutgoingRecord, PublishError, Publisher};
+pub use settings::{ClientSettings, GroupProtocol};
+pub use rdkafka::ClientConfig;

@@ -1,0 +1,269 @@
+//! Publishing a record and knowing what became of it.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message, Statistics,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+};
+use tokio::sync::oneshot;
+
+use super::{Headers, LoggingContext};
+
+/// A record on its way to Kafka.
+#[derive(Clone, Default)]
+pub struct OutgoingRecord {
+    pub topic: String,
+    /// `None`: chosen from the key as Java does.
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub payload: Option<Vec<u8>>,
+    pub headers: Headers,
+    /// Milliseconds since the epoch; `None`: now.
+    pub timestamp: Option<i64>,
+}
+
+impl fmt::Debug for OutgoingRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingRecord").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+/// Why a record is not known to be in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Larger than the client, the broker or the topic takes; the same again gives the same.
+    #[error("the record is larger than topic `{topic}` takes (max.message.bytes)")]
+    TooLarge { topic: String },
+    #[error("topic `{topic}` does not exist; create it with `wms-connector topics apply`")]
+    UnknownTopic { topic: String },
+    #[error("topic `{topic}` has no such partition")]
+    UnknownPartition { topic: String },
+    /// Not confirmed in time: it may be in the log all the same.
+    #[error("topic `{topic}` did not confirm the record in time")]
+    TimedOut { topic: String },
+    /// Not taken now, may be tried again.
+    #[error("topic `{topic}` could not take the record now: {reason}")]
+    Retriable { topic: String, reason: String },
+    /// Refused, and the same again gives the same until somebody changes something.
+    #[error("topic `{topic}` refused the record: {reason}")]
+    Refused { topic: String, reason: String },
+}
+
+type Delivery = Result<(i32, i64), KafkaError>;
+
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        LoggingContext.log(level, facility, message);
+    }
+    fn stats(&self, _statistics: Statistics) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        LoggingContext.error(error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<oneshot::Sender<Delivery>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let delivery = match result {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, _)) => Err(error.clone()),
+        };
+        // The caller may have given up; its record is then simply in the log.
+        drop(waiting.send(delivery));
+    }
+}
+
+/// Publishes records; every outcome is known or said to be unknown within a deadline.
+#[derive(Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: ClientConfig,
+    producer: RwLock<Arc<ThreadedProducer<Context>>>,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// Makes the producer; nothing is sent yet.
+    pub fn new(config: ClientConfig) -> Result<Self, KafkaError> {
+        let producer = RwLock::new(Arc::new(create(&config)?));
+        Ok(Self { shared: Arc::new(Shared { config, producer }) })
+    }
+
+    fn producer(&self) -> Arc<ThreadedProducer<Context>> {
+        Arc::clone(&self.shared.producer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends a record and waits for the acknowledgement of all in-sync replicas: partition and
+    /// offset. Ends within `timeout` whatever Kafka does.
+    pub async fn publish(
+        &self,
+        record: OutgoingRecord,
+        timeout: Duration,
+    ) -> Result<(i32, i64), PublishError> {
+        let topic = record.topic.clone();
+        let producer = self.producer();
+        let (sender, delivered) = oneshot::channel();
+        if let Err(error) = enqueue(&producer, record, sender) {
+            return Err(self.triage(&producer, topic, &error));
+        }
+        match tokio::time::timeout(timeout, delivered).await {
+            Err(_elapsed) => Err(PublishError::TimedOut { topic }),
+            // The producer was dropped with the record in it: not known.
+            Ok(Err(_dropped)) => Err(PublishError::TimedOut { topic }),
+            Ok(Ok(Ok(position))) => Ok(position),
+            Ok(Ok(Err(error))) => Err(self.triage(&producer, topic, &error)),
+        }
+    }
+
+    /// Waits until everything that was sent is confirmed or failed.
+    pub async fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        let producer = self.producer();
+        tokio::task::spawn_blocking(move || producer.flush(timeout))
+            .await
+            .unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    /// Whether a broker answers now and the topic can be written to: asks for its metadata.
+    pub async fn reachable(&self, topic: String, timeout: Duration) -> Result<(), KafkaError> {
+        let producer = self.producer();
+        tokio::task::spawn_blocking(move || {
+            producer.client().fetch_metadata(Some(&topic), timeout).map(|_| ())
+        })
+        .await
+        .unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    /// How many records are on their way.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.producer().in_flight_count()).unwrap_or(0)
+    }
+
+    /// Names the failure as a decision; a fatal one first replaces the producer, which refuses
+    /// everything from then on.
+    fn triage(
+        &self,
+        failed: &Arc<ThreadedProducer<Context>>,
+        topic: String,
+        error: &KafkaError,
+    ) -> PublishError {
+        if let Some((code, reason)) = failed.client().fatal_error() {
+            tracing::error!(%code, reason, "the producer failed for good and is rebuilt");
+            self.rebuild(failed);
+            return PublishError::Retriable { topic, reason };
+        }
+        classify(topic, error)
+    }
+
+    fn rebuild(&self, failed: &Arc<ThreadedProducer<Context>>) {
+        let mut current = self.shared.producer.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, failed) {
+            return;
+        }
+        match create(&self.shared.config) {
+            Ok(producer) => *current = Arc::new(producer),
+            Err(error) => tracing::error!(%error, "the producer could not be rebuilt"),
+        }
+    }
+}
+
+fn create(config: &ClientConfig) -> Result<ThreadedProducer<Context>, KafkaError> {
+    ThreadedProducer::from_config_and_context(config, Context)
+}
+
+fn enqueue(
+    producer: &ThreadedProducer<Context>,
+    record: OutgoingRecord,
+    sender: oneshot::Sender<Delivery>,
+) -> Result<(), KafkaError> {
+    let OutgoingRecord { topic, partition, key, payload, headers, timestamp } = record;
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for (name, value) in &headers {
+        owned = owned.insert(Header { key: name, value: value.as_deref() });
+    }
+    let mut outgoing: BaseRecord<'_, [u8], [u8], _> =
+        BaseRecord::with_opaque_to(&topic, Box::new(sender)).headers(owned);
+    outgoing.partition = partition;
+    outgoing.key = key.as_deref();
+    outgoing.payload = payload.as_deref();
+    outgoing.timestamp = timestamp;
+    producer.send(outgoing).map_err(|(error, _record)| error)
+}
+
+fn classify(topic: String, error: &KafkaError) -> PublishError {
+    use RDKafkaErrorCode as Code;
+    let Some(code) = error.rdkafka_error_code() else {
+        return PublishError::Refused { topic, reason: error.to_string() };
+    };
+    match code {
+        // The client's own limit, the broker's, the topic's: none of them changes by waiting.
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
+            PublishError::TooLarge { topic }
+        }
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => PublishError::UnknownTopic { topic },
+        Code::UnknownPartition => PublishError::UnknownPartition { topic },
+        Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => {
+            PublishError::TimedOut { topic }
+        }
+        // Purged with a dropped producer: it may be in the log.
+        Code::PurgeInflight | Code::PurgeQueue => PublishError::TimedOut { topic },
+        Code::QueueFull
+        | Code::AllBrokersDown
+        | Code::BrokerTransportFailure
+        | Code::BrokerNotAvailable
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::NetworkException
+        | Code::OutOfOrderSequenceNumber
+        | Code::ThrottlingQuotaExceeded
+        | Code::Fatal => PublishError::Retriable { topic, reason: code.to_string() },
+        other => PublishError::Refused { topic, reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_decisions() {
+        let decision = |code| classify("t".into(), &KafkaError::MessageProduction(code));
+        assert!(matches!(
+            decision(RDKafkaErrorCode::MessageSizeTooLarge),
+            PublishError::TooLarge { .. }
+        ));
+        assert!(matches!(
+            decision(RDKafkaErrorCode::MessageTimedOut),
+            PublishError::TimedOut { .. }
+        ));
+        assert!(matches!(decision(RDKafkaErrorCode::QueueFull), PublishError::Retriable { .. }));
+        assert!(matches!(
+            decision(RDKafkaErrorCode::TopicAuthorizationFailed),
+            PublishError::Refused { .. }
+        ));
+        assert!(matches!(
+            decision(RDKafkaErrorCode::UnknownTopic),
+            PublishError::UnknownTopic { .. }
+        ));
+    }
+}

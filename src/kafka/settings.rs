@@ -1,0 +1,156 @@
+//! The properties of every client.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+
+/// How the command consumer joins its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// The protocol every broker knows, with cooperative-sticky assignment.
+    Classic,
+    /// KIP-848, where the broker assigns.
+    Consumer,
+}
+
+/// What the user configured of the Kafka clients. The user's properties never hold what the
+/// connector's promises rest on: the configuration refuses those.
+#[derive(Debug, Clone, Default)]
+pub struct ClientSettings {
+    pub bootstrap_servers: String,
+    /// librdkafka properties for all clients.
+    pub properties: BTreeMap<String, String>,
+    /// For producers alone.
+    pub producer: BTreeMap<String, String>,
+    /// For consumers alone.
+    pub consumer: BTreeMap<String, String>,
+}
+
+impl ClientSettings {
+    /// What every client has.
+    #[allow(clippy::disallowed_methods, reason = "the one place that makes a ClientConfig")]
+    fn common(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("client.id", "wms-connector")
+            // A connection that died behind a load balancer or NAT is noticed.
+            .set("socket.keepalive.enable", "true")
+            // A broker that restarted is tried again quickly; the default maximum is 10 s.
+            .set("reconnect.backoff.max.ms", "1000")
+            .set_log_level(RDKafkaLogLevel::Info);
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        config
+    }
+
+    /// A client for metadata and topic administration.
+    pub fn admin(&self) -> ClientConfig {
+        let mut config = self.common();
+        config.set("allow.auto.create.topics", "false");
+        config
+    }
+
+    /// A producer whose records are confirmed or failed within `timeout`.
+    ///
+    /// `message.timeout.ms` lies below `timeout` because librdkafka reports a failure up to a
+    /// second late, and its default of 300 s would outlive every HTTP caller.
+    pub fn producer(&self, timeout: Duration) -> ClientConfig {
+        let mut config = self.common();
+        let message_timeout =
+            timeout.saturating_sub(Duration::from_millis(1_500)).max(timeout / 2).as_millis();
+        config
+            // Waiting for company costs every single webhook the wait; under load batches fill
+            // by themselves while requests are in flight.
+            .set("linger.ms", "0")
+            .set("compression.type", "lz4")
+            .set("queue.buffering.max.kbytes", "131072")
+            .set("queue.buffering.max.messages", "200000");
+        for (name, value) in &self.producer {
+            config.set(name, value);
+        }
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            // librdkafka's default hashes otherwise than Java: joins would miss.
+            .set("partitioner", "murmur2_random")
+            // A producer otherwise creates topics, and an unknown one costs the whole timeout.
+            .set("allow.auto.create.topics", "false")
+            .set("message.timeout.ms", message_timeout.max(1).to_string());
+        config
+    }
+
+    /// The consumer of the command topics.
+    pub fn command_consumer(&self, group_id: &str, protocol: GroupProtocol) -> ClientConfig {
+        let mut config = self.bounded_consumer();
+        config.set("group.id", group_id).set("auto.offset.reset", "earliest");
+        match protocol {
+            GroupProtocol::Classic => {
+                config
+                    .set("group.protocol", "classic")
+                    .set("partition.assignment.strategy", "cooperative-sticky");
+            }
+            // Setting a session timeout or an assignor makes the client fail here.
+            GroupProtocol::Consumer => {
+                config.set("group.protocol", "consumer").remove("session.timeout.ms");
+            }
+        }
+        config
+    }
+
+    /// A consumer that assigns its partitions itself and commits nothing.
+    pub fn reader(&self) -> ClientConfig {
+        let mut config = self.bounded_consumer();
+        // librdkafka wants a group's name even where no group is joined.
+        config
+            .set("group.id", "wms-connector-reader")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "true");
+        config
+    }
+
+    fn bounded_consumer(&self) -> ClientConfig {
+        let mut config = self.common();
+        config.set("queued.max.messages.kbytes", "16384").set("fetch.wait.max.ms", "100");
+        for (name, value) in &self.consumer {
+            config.set(name, value);
+        }
+        config
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false");
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_cannot_weaken_what_is_promised() {
+        let mut settings = ClientSettings { bootstrap_servers: "h:1".into(), ..Default::default() };
+        for name in ["acks", "enable.idempotence", "partitioner", "enable.auto.commit"] {
+            settings.properties.insert(name.into(), "weakened".into());
+            settings.producer.insert(name.into(), "weakened".into());
+        }
+        let producer = settings.producer(Duration::from_secs(5));
+        assert_eq!(producer.get("acks"), Some("all"));
+        assert_eq!(producer.get("enable.idempotence"), Some("true"));
+        assert_eq!(producer.get("partitioner"), Some("murmur2_random"));
+        let consumer = settings.command_consumer("g", GroupProtocol::Classic);
+        assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
+        assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn a_record_fails_before_its_caller_gives_up() {
+        for (timeout, message_timeout) in [(5_000, "3500"), (2_000, "1000"), (60_000, "58500")] {
+            let config =
+                ClientSettings::default().producer(Duration::from_millis(timeout));
+            assert_eq!(config.get("message.timeout.ms"), Some(message_timeout));
+        }
+    }
+}

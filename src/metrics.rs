@@ -1,0 +1,248 @@
+//! Every metric: names, labels, units and help in one place. The names are stable.
+
+use std::{fmt, sync::Arc};
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+/// Seconds, from a fast acknowledgement on one machine to the longest deadline.
+const SECONDS: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0, 300.0,
+];
+
+/// The process's metrics; a clone counts into the same ones.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    webhooks: IntCounterVec,
+    webhook_seconds: Histogram,
+    publish_seconds: HistogramVec,
+    commands: IntCounterVec,
+    command_seconds: Histogram,
+    vendor_requests: IntCounterVec,
+    vendor_request_seconds: Histogram,
+    in_flight: IntGaugeVec,
+    circuit_state: IntGaugeVec,
+    token_expires: GaugeVec,
+    consumer_lag: IntGaugeVec,
+    dead_letters: IntCounterVec,
+    signature_form: IntCounterVec,
+    stock_gaps: IntCounterVec,
+    reply_errors: IntCounterVec,
+    ready: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Registers every metric, also those that nothing has counted yet.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let seconds = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            let metric = Histogram::with_opts(options)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let publish_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "wms_publish_seconds",
+                "Seconds from handing a record to the producer to the broker's acknowledgement.",
+            )
+            .buckets(SECONDS.to_vec()),
+            &["topic"],
+        )?;
+        registry.register(Box::new(publish_seconds.clone()))?;
+        let token_expires = GaugeVec::new(
+            Opts::new(
+                "wms_token_expires_in_seconds",
+                "Seconds until the account's access token ends.",
+            ),
+            &["account"],
+        )?;
+        registry.register(Box::new(token_expires.clone()))?;
+        let ready = Gauge::new("wms_ready", "1 while /readyz answers 200.")?;
+        registry.register(Box::new(ready.clone()))?;
+        let inner = Inner {
+            webhooks: counter(
+                "wms_webhooks_total",
+                "Webhooks by account, type and outcome.",
+                &["account", "type", "outcome"],
+            )?,
+            webhook_seconds: seconds(
+                "wms_webhook_seconds",
+                "Seconds from a webhook's last byte to its answer.",
+            )?,
+            publish_seconds,
+            commands: counter(
+                "wms_commands_total",
+                "Commands by account, operation and reply status.",
+                &["account", "operation", "status"],
+            )?,
+            command_seconds: seconds(
+                "wms_command_seconds",
+                "Seconds from reading a command to the acknowledgement of its reply.",
+            )?,
+            vendor_requests: counter(
+                "wms_vendor_requests_total",
+                "HTTP requests to the vendors by account, operation and class of the answer.",
+                &["account", "operation", "class"],
+            )?,
+            vendor_request_seconds: seconds(
+                "wms_vendor_request_seconds",
+                "Seconds of one HTTP request to a vendor.",
+            )?,
+            in_flight: gauge(
+                "wms_in_flight",
+                "What a pipeline is working on now: webhooks or commands.",
+                &["pipeline"],
+            )?,
+            circuit_state: gauge(
+                "wms_circuit_state",
+                "The account's circuit: 0 closed, 1 half-open, 2 open.",
+                &["account"],
+            )?,
+            token_expires,
+            consumer_lag: gauge(
+                "wms_consumer_lag",
+                "Commands between the last stored offset and the end of the partition.",
+                &["topic", "partition"],
+            )?,
+            dead_letters: counter(
+                "wms_dead_letters_total",
+                "Commands written to a dead-letter topic.",
+                &["topic"],
+            )?,
+            signature_form: counter(
+                "wms_signature_form",
+                "Webhooks whose signature matched in this form.",
+                &["account", "form"],
+            )?,
+            stock_gaps: counter(
+                "wms_stock_gaps_total",
+                "Stock changes that do not follow from the level before.",
+                &["account"],
+            )?,
+            reply_errors: counter(
+                "wms_reply_errors_total",
+                "Replies sent to the default topic because the asked one cannot be used.",
+                &["reason"],
+            )?,
+            ready,
+        };
+        Ok(Self { registry, inner: Arc::new(inner) })
+    }
+
+    /// The exposition text.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub fn webhook(&self, account: &str, type_label: &str, outcome: &str) {
+        self.inner.webhooks.with_label_values(&[account, type_label, outcome]).inc();
+    }
+
+    /// Lets a counter exist at zero, so that a rate over it begins before the first event.
+    pub fn webhook_exists(&self, account: &str, type_label: &str, outcome: &str) {
+        self.inner.webhooks.with_label_values(&[account, type_label, outcome]).inc_by(0);
+    }
+
+    pub fn webhook_seconds(&self, seconds: f64) {
+        self.inner.webhook_seconds.observe(seconds);
+    }
+
+    pub fn publish_seconds(&self, topic: &str, seconds: f64) {
+        self.inner.publish_seconds.with_label_values(&[topic]).observe(seconds);
+    }
+
+    pub fn command(&self, account: &str, operation: &str, status: &str) {
+        self.inner.commands.with_label_values(&[account, operation, status]).inc();
+    }
+
+    pub fn command_exists(&self, account: &str, operation: &str, status: &str) {
+        self.inner.commands.with_label_values(&[account, operation, status]).inc_by(0);
+    }
+
+    pub fn command_seconds(&self, seconds: f64) {
+        self.inner.command_seconds.observe(seconds);
+    }
+
+    pub fn vendor_request(&self, account: &str, operation: &str, class: &str, seconds: f64) {
+        self.inner.vendor_requests.with_label_values(&[account, operation, class]).inc();
+        self.inner.vendor_request_seconds.observe(seconds);
+    }
+
+    pub fn in_flight(&self, pipeline: &str, count: i64) {
+        self.inner.in_flight.with_label_values(&[pipeline]).set(count);
+    }
+
+    /// 0 closed, 1 half-open, 2 open.
+    pub fn circuit_state(&self, account: &str, state: i64) {
+        self.inner.circuit_state.with_label_values(&[account]).set(state);
+    }
+
+    pub fn token_expires_in(&self, account: &str, seconds: f64) {
+        self.inner.token_expires.with_label_values(&[account]).set(seconds);
+    }
+
+    pub fn consumer_lag(&self, topic: &str, partition: i32, lag: i64) {
+        self.inner.consumer_lag.with_label_values(&[topic, &partition.to_string()]).set(lag);
+    }
+
+    /// The partition belongs to another process now; its lag is no longer ours to report.
+    pub fn consumer_lag_gone(&self, topic: &str, partition: i32) {
+        // Nothing was reported yet: nothing to forget.
+        drop(self.inner.consumer_lag.remove_label_values(&[topic, &partition.to_string()]));
+    }
+
+    pub fn dead_letter(&self, topic: &str) {
+        self.inner.dead_letters.with_label_values(&[topic]).inc();
+    }
+
+    pub fn dead_letters_exist(&self, topic: &str) {
+        self.inner.dead_letters.with_label_values(&[topic]).inc_by(0);
+    }
+
+    pub fn signature_form(&self, account: &str, form: &str) {
+        self.inner.signature_form.with_label_values(&[account, form]).inc();
+    }
+
+    pub fn signature_form_exists(&self, account: &str, form: &str) {
+        self.inner.signature_form.with_label_values(&[account, form]).inc_by(0);
+    }
+
+    pub fn stock_gaps_exist(&self, account: &str) {
+        self.inner.stock_gaps.with_label_values(&[account]).inc_by(0);
+    }
+
+    pub fn reply_error(&self, reason: &str) {
+        self.inner.reply_errors.with_label_values(&[reason]).inc();
+    }
+
+    pub fn ready(&self, ready: bool) {
+        self.inner.ready.set(if ready { 1.0 } else { 0.0 });
+    }
+}
