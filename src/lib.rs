@@ -1,1 +1,3 @@
 //! Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
+
+pub mod clock;
