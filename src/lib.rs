@@ -1,3 +1,4 @@
 //! Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
 
 pub mod clock;
+pub mod sandbox;
