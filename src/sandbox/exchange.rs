@@ -1,11 +1,13 @@
 //! One request at one of the vendors: faults, the work, the answer, the entry in the books.
 
+use std::future::ready;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 
 use super::books::Arrival;
@@ -13,6 +15,9 @@ use super::faults::{Fault, RetryAfter};
 use super::server::Line;
 use super::time::{http_date, vendor_now};
 use super::{Shared, Vendor};
+
+/// How long the first half of a truncated answer has to reach the caller.
+const BEFORE_THE_END: Duration = Duration::from_millis(50);
 
 /// What a vendor answers.
 #[derive(Debug, Clone)]
@@ -141,8 +146,13 @@ fn spoiled(answer: Answer, visit: &Visit<'_>, faults: &[Fault], offset: i64) -> 
 fn truncated(answer: Answer, offset: i64) -> Response<Body> {
     let whole = Bytes::from(answer.body);
     let half = whole.slice(..whole.len() / 2);
-    let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    let body = Body::from_stream(futures_util::stream::iter([Ok(half), Err(broken)]));
+    // The half must leave before the end comes: an error at once would take it along.
+    let end = async {
+        tokio::time::sleep(BEFORE_THE_END).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let body = stream::once(ready(Ok(half))).chain(stream::once(end));
+    let body = Body::from_stream(body);
     let mut response = respond(answer.status, body, offset);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
     response

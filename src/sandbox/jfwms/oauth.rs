@@ -92,7 +92,9 @@ fn insert(grants: &mut Grants, token: String, grant: Grant, now: Timestamp) {
     if grants.len() >= MAX_TOKENS {
         let first =
             grants.iter().min_by_key(|(_, grant)| grant.ends).map(|(token, _)| token.clone());
-        first.map(|token| grants.remove(&token));
+        if let Some(token) = first {
+            grants.remove(&token);
+        }
     }
     grants.insert(token, grant);
 }

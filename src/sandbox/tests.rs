@@ -1,1 +1,0 @@
-//! The sandbox, called over HTTP.
