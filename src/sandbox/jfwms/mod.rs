@@ -200,7 +200,7 @@ fn text<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
 fn text_or_nothing<'a>(body: &'a Value, name: &str) -> Result<Option<&'a str>, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text).map(String::as_str).filter(|t| !t.is_empty())),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         Some(_) => Err(Refusal::about(10001, &format!("{name} must be a text"))),
     }
 }

@@ -165,13 +165,18 @@ pub(super) fn create(shared: &Arc<Shared>, state: &mut State, user: u64, body: &
         request: body.clone(),
     };
     state.orders.insert(key.clone(), order);
+    ship_later(shared, key);
+    // Known clients read `data` as a text; what it holds is not documented.
+    Ok(Value::from(order_no))
+}
+
+/// Ships an order after the set delay, if one is set.
+fn ship_later(shared: &Arc<Shared>, key: (u64, String)) {
     if let Some(after) = shared.behaviour().jfwms.ship_after_ms {
         shared.later(after, move |shared| {
             ship(shared, &mut locked(&shared.jfwms), &key);
         });
     }
-    // Known clients read `data` as a text; what it holds is not documented.
-    Ok(Value::from(order_no))
 }
 
 /// Ships an order that is not shipped or cancelled; one in review is not touched.
@@ -240,6 +245,8 @@ fn review(shared: &Arc<Shared>, state: &mut State, key: &(u64, String)) {
             order.status = Status::Picking;
             let kind = EffectKind::InterceptionRefused;
             shared.books.effect(Vendor::Jfwms, number, kind, &order.order_no);
+            // Its time to ship may have come during the review.
+            ship_later(shared, key.clone());
         }
     }
     webhooks::order_intercepted(shared, *user, number, agreed);

@@ -121,7 +121,8 @@ async fn a_token_is_issued_once_ends_and_is_refreshed() {
 #[tokio::test]
 async fn oauth_refuses_with_the_vendors_codes() {
     let sandbox = quiet().await;
-    let table: [(&str, &[(&str, &str)], i64); 8] = [
+    type Query = &'static [(&'static str, &'static str)];
+    let table: [(&str, Query, i64); 8] = [
         ("authorize", &[], 10006),
         ("authorize", &[("clientId", "x")], 10008),
         ("authorize", &[("clientId", CLIENT), ("domain", "x")], 10013),
@@ -273,6 +274,25 @@ async fn a_cancellation_can_be_forbidden_or_reviewed() {
     })
     .await;
     assert_eq!(jfwms_code(&sandbox, cancel, &by_number).await, 50027);
+
+    sandbox.change(|behaviour| {
+        behaviour.jfwms.review_succeeds = false;
+        behaviour.jfwms.review_after_ms = 0;
+    });
+    // Nothing ships by itself yet, so that the review comes first.
+    jfwms(&sandbox, "/api/order/create", &order("ORD-2")).await;
+    sandbox.change(|behaviour| behaviour.jfwms.ship_after_ms = Some(1));
+    assert_eq!(jfwms_code(&sandbox, cancel, &json!({"erpNo": "ORD-2"})).await, 20023);
+    soon("the shipment after the refused review", || {
+        sandbox.books().effects_of(Vendor::Jfwms, "ORD-2")
+            == [
+                EffectKind::OrderCreated,
+                EffectKind::InterceptionRequested,
+                EffectKind::InterceptionRefused,
+                EffectKind::OrderShipped,
+            ]
+    })
+    .await;
     sandbox.shutdown().await;
 }
 
