@@ -7,6 +7,7 @@ mod jfwms;
 mod qianyi;
 mod webhooks;
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,8 +37,14 @@ async fn started(adapt: impl FnOnce(&mut SandboxSettings)) -> Sandbox {
     Sandbox::start(settings).await.unwrap()
 }
 
+/// One client for all tests, since building one reads the system's certificates. It keeps no
+/// connection: each test has a runtime of its own.
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap()
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+        builder.timeout(Duration::from_secs(10)).build().unwrap()
+    });
+    CLIENT.clone()
 }
 
 fn fresh_nonce() -> String {
