@@ -5,3 +5,4 @@ pub mod domain;
 pub mod kafka;
 pub mod metrics;
 pub mod vendors;
+pub mod sandbox;
