@@ -394,6 +394,24 @@ pub(crate) async fn create_topic(
     for result in results.expect("create_topics") {
         result.unwrap_or_else(|(topic, code)| panic!("{topic} is not created: {code}"));
     }
+    wait_until_usable(bootstrap_servers, topic).await;
+}
+
+/// A topic is created a moment before its partitions have leaders that answer.
+async fn wait_until_usable(bootstrap_servers: &str, topic: &str) {
+    let consumer = reader(bootstrap_servers);
+    let topic = topic.to_owned();
+    blocking(move || {
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        for element in partitions(&consumer, &topic).elements() {
+            let partition = element.partition();
+            while let Err(error) = consumer.fetch_watermarks(&topic, partition, CALL_TIMEOUT) {
+                assert!(Instant::now() < deadline, "{topic}-{partition} cannot be used: {error}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    })
+    .await;
 }
 
 pub(crate) async fn send(producer: &FutureProducer, record: Outgoing) -> Sent {
