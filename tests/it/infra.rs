@@ -66,22 +66,9 @@ async fn an_empty_topic_reads_as_nothing(env: &TestEnv) {
 }
 
 async fn group_metadata(env: &TestEnv) {
-    use rdkafka::{
-        Offset, TopicPartitionList,
-        consumer::{CommitMode, Consumer},
-    };
     let (topic, group) = (env.name("committed"), env.name("group"));
     env.create_topic(&topic, 2).await;
-    let consumer = env.consumer(&group, &[]);
-    let name = topic.clone();
-    backend::blocking(move || {
-        let mut list = TopicPartitionList::new();
-        let mut element = list.add_partition(&name, 1);
-        element.set_offset(Offset::Offset(7)).unwrap();
-        element.set_metadata("finished 9");
-        consumer.commit(&list, CommitMode::Sync).unwrap();
-    })
-    .await;
+    env.commit(&group, &topic, 1, 7, "finished 9").await;
     let committed = env.committed(&group, &topic).await;
     assert_eq!(committed, [(0, None, String::new()), (1, Some(7), "finished 9".to_owned())]);
 }

@@ -13,7 +13,7 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     message::{BorrowedMessage, Header, Headers, OwnedHeaders},
     mocking::MockCluster,
     producer::{DefaultProducerContext, FutureProducer, FutureRecord, Producer},
@@ -194,6 +194,31 @@ impl TestEnv {
                 .collect()
         })
         .await
+    }
+
+    /// Commits an offset with its metadata as a member-less client. Retries: a broker that is seconds
+    /// old may not have its group coordinators yet.
+    pub(crate) async fn commit(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        metadata: &str,
+    ) {
+        let consumer = self.consumer(group, &[]);
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(offset)).expect("an offset");
+        element.set_metadata(metadata);
+        blocking(move || {
+            let deadline = Instant::now() + CALL_TIMEOUT;
+            while let Err(error) = consumer.commit(&list, CommitMode::Sync) {
+                assert!(Instant::now() < deadline, "the commit is refused: {error}");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        })
+        .await;
     }
 
     /// Leaves nothing behind on a broker that is not ours.
