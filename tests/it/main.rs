@@ -1,1 +1,74 @@
+//! The integration tests: one binary, the same tests on two Kafkas.
+//!
+//! ```text
+//! cargo test --test it                     everything
+//! cargo test --test it mock::              on librdkafka's mock cluster: no JVM, no network
+//! cargo test --test it kafka::infra        on a real Apache Kafka, started here
+//! KAFKA_BOOTSTRAP_SERVERS=… cargo test --test it kafka::      on a broker of yours
+//! ```
+//!
+//! A real broker, a real schema registry (Apicurio) and Confluent's Python client are fetched into
+//! `target/` the first time, started when the first test asks for them, on free loopback ports,
+//! and gone with their data when the run ends, however it ends. What the machine lacks is
+//! installed where that may be done (`tests/tools.sh`), else the test fails with the line to run.
+//!
+//! # Writing a test
+//!
+//! A test is an `async fn(env: &TestEnv)` that panics when something is wrong. It is registered
+//! once, in its module's `tests!`, and the module in `main` below:
+//!
+//! ```ignore
+//! use crate::support::{backend::{Outgoing, TestEnv}, suite::tests};
+//!
+//! tests! {
+//!     both: a_webhook_is_published;       // mock::webhooks::… and kafka::webhooks::…
+//!     kafka: the_broker_is_killed;        // needs the real one, the registry or Python
+//!     mock: the_broker_answers_an_error;  // needs faults that only the mock can have
+//! }
+//!
+//! async fn a_webhook_is_published(env: &TestEnv) {
+//!     let topic = env.name("jfwms.order");                    // every test has its own prefix
+//!     env.create_topic(&topic, 3).await;
+//!     env.send(Outgoing::to(&topic).key("A-1").value("…").header("ce_id", "1")).await;
+//!     let records = env.read_all(&topic, 1, Duration::from_secs(10)).await;
+//!     assert_eq!(records[0].header("ce_id"), Some("1"));
+//! }
+//! ```
+//!
+//! Four tests run at a time, each on a runtime of its own. On the mock every test has a cluster of
+//! its own; the real broker is shared, so a test that kills one calls `Broker::start`. Nothing
+//! waits by sleeping: `read_all`, `read_until` and `read_now` wait for what is to come.
+//!
+//! # What is in `support`
+//!
+//! | module | what |
+//! |---|---|
+//! | `backend` | `TestEnv`: topics, producers, consumers, records as they lie in a topic |
+//! | `kafka` | `Broker`: start, `kill9`, `stop`, `freeze`, `restart` |
+//! | `registry` | `Registry`: register, compatibility, decode, encode |
+//! | `python` | runs the scripts of `tests/interop/` |
+//! | `parts` | fetches what the above are made of |
+//! | `process` | a child that cannot outlive the run |
+//! | `suite` | lists and runs the tests, prints what ran on what |
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests look at Kafka with clients of their own, on tasks of their own"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says so"
+)]
 
+mod infra;
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut suite = support::suite::Suite::new();
+    infra::register(&mut suite);
+    suite.run()
+}

@@ -1,0 +1,45 @@
+# Everything a person runs has one name; .ci/run calls the same.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+CARGO_TARGET_DIR ?= target
+COMPOSE_GO := github.com/compose-spec/compose-go/v2/cmd@v2.16.2
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## show it all in one process: a broker, both vendors simulated, the connector
+	@tests/tools.sh build
+	@cargo run --bin wms-connector -- demo
+
+.PHONY: test
+test: ## unit, property and integration tests, on the mock cluster and on a real Kafka
+	@tests/run.sh
+
+.PHONY: check
+check: format clippy docs compose ## what needs no test: format, clippy, documentation, compose file
+
+.PHONY: format
+format: ## is the code formatted (cargo fmt does it)
+	@tests/tools.sh build rustfmt
+	cargo fmt --check
+
+.PHONY: clippy
+clippy: ## lints, warnings are errors
+	@tests/tools.sh build clippy
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: docs
+docs: ## the documentation of the code, warnings are errors
+	@tests/tools.sh build
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: compose
+compose: ## is docker-compose.yml valid (the file only: needs no engine, runs nothing)
+	@tests/tools.sh go
+	@mkdir -p $(CARGO_TARGET_DIR)
+	@$(CARGO_TARGET_DIR)/tools/go run $(COMPOSE_GO) docker-compose.yml > $(CARGO_TARGET_DIR)/compose.resolved.yml
+	@echo "docker-compose.yml is valid"
