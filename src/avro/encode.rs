@@ -113,3 +113,67 @@ fn explain(error: apache_avro::Error) -> String {
     };
     shorten_to(&text, 300)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::{super::canonical, *};
+
+    #[test]
+    fn the_prefix_names_the_schema() {
+        let known = schemas::of_record("wms.commands.Call").unwrap();
+        assert_eq!(Prefix::Confluent(0x0102).bytes(known), [0, 0, 0, 1, 2]);
+        let form = canonical::canonical_form(&known.shape);
+        let single = Prefix::SingleObject.bytes(known);
+        assert_eq!(single[..2], [0xc3, 0x01]);
+        assert_eq!(single[2..], canonical::fingerprint(&form).to_le_bytes());
+    }
+
+    #[test]
+    fn a_record_that_has_no_id_or_does_not_fit_is_refused() {
+        #[derive(Serialize)]
+        struct Call {
+            account: i64,
+        }
+        let ids = HashMap::from([("wms.commands.Call".to_owned(), 7)]);
+        let encoders = Encoders::confluent(&ids).unwrap();
+        let unknown = encoders.encode("wms.commands.CancelAsn", &Call { account: 1 });
+        assert_eq!(unknown, Err(EncodeError::UnknownRecord("wms.commands.CancelAsn".into())));
+        match encoders.encode("wms.commands.Call", &Call { account: 1 }) {
+            Err(EncodeError::Mismatch { record, message }) => {
+                assert_eq!(record, "wms.commands.Call");
+                assert!(message.contains("account"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Run with `--ignored --nocapture`; the figure of a debug build is an upper bound.
+    #[test]
+    #[ignore = "a measurement, not a check"]
+    fn how_long_ten_lines_take() {
+        #[derive(Serialize)]
+        struct Line {
+            sku: &'static str,
+            quantity: i64,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Order {
+            account: &'static str,
+            asn_number: &'static str,
+            warehouse: &'static str,
+            lines: Vec<Line>,
+        }
+        let lines = (0..10).map(|_| Line { sku: "SKU-0001", quantity: 5 }).collect();
+        let order = Order { account: "a", asn_number: "1", warehouse: "w", lines };
+        let encoders = Encoders::single_object().unwrap();
+        let started = std::time::Instant::now();
+        for _ in 0..10_000 {
+            let bytes = encoders.encode("wms.commands.CreateAsn", &order).unwrap();
+            assert!(bytes.len() > 100);
+        }
+        println!("{:?} a record of ten lines", started.elapsed() / 10_000);
+    }
+}

@@ -65,3 +65,91 @@ fn reply_value(source: Source<'_>, limits: &Limits) -> Result<Value, String> {
         .map(|normal| normal.value)
         .map_err(|problem| format!("not a {COMMAND_REPLY}: {}", problem.message))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::readable::decode_to_json, *};
+    use crate::domain::{ReplyCategory, ReplyStatus};
+
+    fn reply(status: ReplyStatus, category: ReplyCategory) -> CommandReply {
+        CommandReply {
+            command_id: "c-1".into(),
+            account: "jf-main".into(),
+            vendor: "jfwms".into(),
+            operation: "create-order".into(),
+            status,
+            category,
+            message: "库存不足".into(),
+            field: None,
+            document_number: Some("SO-1".into()),
+            vendor_reference: None,
+            vendor_code: Some("50026".into()),
+            vendor_message: None,
+            vendor_request_id: None,
+            attempts: 2,
+            deduplicated: true,
+            ignored_fields: vec!["platform".into()],
+            result: Some(r#"{"n":1.10}"#.into()),
+            result_truncated: false,
+            command_topic: "wms.commands".into(),
+            command_partition: 3,
+            command_offset: i64::MAX,
+            received_at: 1_767_225_600_123,
+            completed_at: -1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_comes_back_as_it_was_written() {
+        use ReplyCategory as C;
+        use ReplyStatus as S;
+        let encoders = Encoders::single_object().unwrap();
+        let reader = CommandReader::new(None, Limits::default());
+        for status in [S::Succeeded, S::Accepted, S::Rejected, S::Failed, S::Unknown] {
+            for category in [
+                C::None,
+                C::Unreadable,
+                C::Invalid,
+                C::Duplicate,
+                C::NotFound,
+                C::WrongState,
+                C::OutOfStock,
+                C::Refused,
+                C::Configuration,
+                C::Unauthorized,
+                C::Throttled,
+                C::Unavailable,
+                C::Uncertain,
+                C::Expired,
+                C::Other,
+            ] {
+                let written = reply(status, category);
+                let avro = encode_reply(&encoders, &written).unwrap();
+                assert_eq!(read_reply(&reader, &avro).await.unwrap(), written);
+                let json = reply_json(&written).unwrap();
+                assert_eq!(read_reply(&reader, &json).await.unwrap(), written);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn both_forms_read_well() {
+        let written = reply(ReplyStatus::Rejected, ReplyCategory::OutOfStock);
+        let json: Value = serde_json::from_slice(&reply_json(&written).unwrap()).unwrap();
+        assert_eq!(json["category"], "OUT_OF_STOCK");
+        assert_eq!(json["receivedAt"], "2026-01-01T00:00:00.123Z");
+        assert_eq!(json["completedAt"], "1969-12-31T23:59:59.999Z");
+        assert_eq!(json["field"], Value::Null);
+        assert_eq!(json["ignoredFields"], json!(["platform"]));
+        assert_eq!(json["result"], r#"{"n":1.10}"#);
+        let reader = CommandReader::new(None, Limits::default());
+        let avro = encode_reply(&Encoders::single_object().unwrap(), &written).unwrap();
+        assert_eq!(decode_to_json(&reader, &avro).await.unwrap(), json);
+        assert_eq!(
+            decode_to_json(&reader, b"{\"n\":1.10}").await.unwrap().to_string(),
+            "{\"n\":1.10}"
+        );
+    }
+}
