@@ -1,9 +1,10 @@
 //! Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
 
+pub mod api_client;
 pub mod avro;
 pub mod clock;
 pub mod domain;
 pub mod kafka;
 pub mod metrics;
-pub mod vendors;
 pub mod sandbox;
+pub mod vendors;
