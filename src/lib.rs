@@ -3,6 +3,7 @@
 pub mod api_client;
 pub mod avro;
 pub mod clock;
+pub mod commands;
 pub mod domain;
 pub mod kafka;
 pub mod metrics;
