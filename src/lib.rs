@@ -1,5 +1,8 @@
 //! Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
+//!
+//! ARCHITECTURE.md walks through the code; `schemas/` documents every record.
 
+pub mod admin;
 pub mod api_client;
 pub mod avro;
 pub mod clock;
@@ -8,4 +11,6 @@ pub mod domain;
 pub mod kafka;
 pub mod metrics;
 pub mod sandbox;
+pub mod telemetry;
 pub mod vendors;
+pub mod webhooks;

@@ -57,8 +57,7 @@ fn run(facts: Facts, events: &[Event]) -> (String, Option<Outcome>) {
             Step::Send | Step::LookUp => {
                 trace.push(if step == Step::Send { "send".to_owned() } else { "look".to_owned() });
                 let Some(event) = events.next() else { return (trace.join(" "), None) };
-                let of_look_up =
-                    matches!(event, Event::LookedUp(_) | Event::LookUpUnanswered(_));
+                let of_look_up = matches!(event, Event::LookedUp(_) | Event::LookUpUnanswered(_));
                 let held = matches!(event, Event::Held(_));
                 assert!(held || of_look_up == (step == Step::LookUp), "{trace:?} {event:?}");
                 lifecycle.on(event.clone(), moment)
@@ -230,7 +229,8 @@ fn every_verdict_every_look_up() {
 #[test]
 fn an_open_circuit_never_ends_a_command() {
     let mut lifecycle = Lifecycle::new(create());
-    let moment = Moment { now: NOW, took: Duration::from_secs(30), random: 1.0, circuit_open: true };
+    let moment =
+        Moment { now: NOW, took: Duration::from_secs(30), random: 1.0, circuit_open: true };
     let mut step = lifecycle.resume(NOW);
     for round in 0..1000 {
         assert_eq!(step, Step::Send, "{round}");
