@@ -57,7 +57,7 @@ impl<'s> Comparison<'s> {
                     self.types(reader, *variant, path);
                 }
             }
-            (Type::Union(variants), _) => self.into_union(variants, writer, path),
+            (Type::Union(variants), _) => self.against_union(variants, writer, path),
             (Type::Record(r), Type::Record(w)) => {
                 if r.short_name() != w.short_name() {
                     self.report(
@@ -95,7 +95,7 @@ impl<'s> Comparison<'s> {
     }
 
     /// A writer's type against a reader's union: the one variant it fits best is what is reported.
-    fn into_union(&mut self, variants: &[TypeId], writer: TypeId, path: &str) {
+    fn against_union(&mut self, variants: &[TypeId], writer: TypeId, path: &str) {
         let mut fewest: Option<Vec<Misfit>> = None;
         for variant in variants {
             let before = std::mem::take(&mut self.found);

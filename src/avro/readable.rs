@@ -9,7 +9,7 @@ use super::{
     datum::{self, Datum},
     frame::{self, Frame},
     json,
-    reader::{CommandReader, NoWriter, ReadError},
+    reader::{CommandReader, Identity, ReadError},
     scalar,
 };
 
@@ -22,10 +22,8 @@ pub async fn decode_to_json(reader: &CommandReader, payload: &[u8]) -> Result<Va
             serde_json::from_str(raw.get()).map_err(|e| unreadable(e.to_string()))
         }
         frame => {
-            let (writer, bytes) = reader.writer(frame).await.map_err(|error| match error {
-                NoWriter::Unavailable(message) => ReadError::RegistryUnavailable { message },
-                NoWriter::Unknown(message) => unreadable(message),
-            })?;
+            let (writer, bytes) =
+                reader.writer(frame).await.map_err(|e| e.error(Identity::default()))?;
             let datum = datum::decode(&writer, bytes, reader.limits())
                 .map_err(|e| unreadable(e.to_string()))?;
             Ok(readable(datum))

@@ -128,12 +128,10 @@ impl CommandReader {
         let said = ce_type.and_then(Operation::of_record);
         let (writer, bytes) = match frame {
             Frame::Json(text) => return self.read_json(expected, ce_type, said, text),
-            frame => self.writer(frame).await.map_err(|error| match error {
-                NoWriter::Unavailable(message) => ReadError::RegistryUnavailable { message },
-                NoWriter::Unknown(message) => {
-                    ReadError::unreadable(message, Identity { json: false, ..unknown })
-                }
-            })?,
+            frame => self
+                .writer(frame)
+                .await
+                .map_err(|e| e.error(Identity { json: false, ..unknown }))?,
         };
         self.read_avro(expected, said, &writer, bytes)
     }
@@ -283,6 +281,15 @@ impl CommandReader {
 pub(crate) enum NoWriter {
     Unavailable(String),
     Unknown(String),
+}
+
+impl NoWriter {
+    pub(crate) fn error(self, identity: Identity) -> ReadError {
+        match self {
+            Self::Unavailable(message) => ReadError::RegistryUnavailable { message },
+            Self::Unknown(message) => ReadError::unreadable(message, identity),
+        }
+    }
 }
 
 fn contradiction(expected: Operation, said: Operation, identity: Identity) -> ReadError {

@@ -9,7 +9,7 @@ use super::{
     frame::{self, Frame},
     json,
     limits::Limits,
-    reader::{CommandReader, NoWriter, ReadError},
+    reader::{CommandReader, Identity, ReadError},
     schemas::{self, COMMAND_REPLY},
     walk::{self, Source},
 };
@@ -47,10 +47,8 @@ pub async fn read_reply(reader: &CommandReader, payload: &[u8]) -> Result<Comman
             reply_value(Source::Json(raw), limits)
         }
         frame => {
-            let (writer, bytes) = reader.writer(frame).await.map_err(|error| match error {
-                NoWriter::Unavailable(message) => ReadError::RegistryUnavailable { message },
-                NoWriter::Unknown(message) => unreadable(message),
-            })?;
+            let (writer, bytes) =
+                reader.writer(frame).await.map_err(|e| e.error(Identity::default()))?;
             let datum =
                 datum::decode(&writer, bytes, limits).map_err(|e| unreadable(e.to_string()))?;
             reply_value(Source::Avro(datum), limits)

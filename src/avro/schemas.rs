@@ -58,6 +58,9 @@ impl Known {
         let broken = |e: String| SchemaError(format!("{record}: {e}"));
         let schema = Schema::parse_str(text).map_err(|e| broken(e.to_string()))?;
         let shape = Shape::of(&schema).map_err(|e| broken(e.to_string()))?;
+        if shape.record().is_none_or(|found| found.name != record) {
+            return Err(broken("the file holds another record".to_owned()));
+        }
         let fingerprint = canonical::fingerprint(&canonical::canonical_form(&shape));
         Ok(Self { record, text, fingerprint, schema, shape: Arc::new(shape) })
     }
