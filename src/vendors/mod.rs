@@ -14,6 +14,20 @@ use crate::domain::{
 pub mod jfwms;
 pub mod qianyi;
 
+/// The types of webhooks of one vendor, known without an account of it.
+#[derive(Debug)]
+pub struct VendorTypes {
+    /// The vendor's name in topics, headers and replies.
+    pub name: &'static str,
+    pub event_types: &'static [EventType],
+}
+
+/// Every vendor.
+pub const ALL: &[VendorTypes] = &[
+    VendorTypes { name: "jfwms", event_types: jfwms::EVENT_TYPES },
+    VendorTypes { name: "qianyi", event_types: qianyi::EVENT_TYPES },
+];
+
 /// What a caller of a URL that belongs to no account is told: JFWMS's code for an unknown
 /// client, as no vendor is known to answer in the shape of.
 pub const UNKNOWN_ACCOUNT_ANSWER: &str = r#"{"code":10008,"msg":"unknown account"}"#;

@@ -43,13 +43,14 @@ enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Duplicate,
         Self::Unrecognized,
         Self::Refused(Answer::UnknownAccount),
         Self::Refused(Answer::NoSignature),
         Self::Refused(Answer::WrongSignature),
+        Self::Refused(Answer::AnotherApplication),
         Self::Refused(Answer::SourceNotAllowed),
         Self::Refused(Answer::Malformed),
         Self::Refused(Answer::TooLarge),
@@ -64,6 +65,7 @@ impl Outcome {
             Self::Refused(Answer::UnknownAccount) => "unknown_account",
             Self::Refused(Answer::NoSignature) => "no_signature",
             Self::Refused(Answer::WrongSignature) => "wrong_signature",
+            Self::Refused(Answer::AnotherApplication) => "another_application",
             Self::Refused(Answer::SourceNotAllowed) => "source_not_allowed",
             Self::Refused(Answer::Malformed) => "malformed",
             Self::Refused(Answer::TooLarge) => "too_large",

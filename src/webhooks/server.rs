@@ -144,7 +144,9 @@ pub(super) fn status(answer: Answer) -> StatusCode {
     match answer {
         Answer::Accepted => StatusCode::OK,
         Answer::UnknownAccount => StatusCode::NOT_FOUND,
-        Answer::NoSignature | Answer::WrongSignature => StatusCode::UNAUTHORIZED,
+        Answer::NoSignature | Answer::WrongSignature | Answer::AnotherApplication => {
+            StatusCode::UNAUTHORIZED
+        }
         Answer::SourceNotAllowed => StatusCode::FORBIDDEN,
         Answer::Malformed => StatusCode::BAD_REQUEST,
         Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -96,7 +96,7 @@ impl Vendor for Qianyi {
     }
 
     fn event_types(&self) -> &'static [EventType] {
-        &EVENT_TYPES
+        EVENT_TYPES
     }
 
     fn signature_forms(&self) -> &'static [&'static str] {
@@ -111,12 +111,38 @@ impl Vendor for Qianyi {
         webhook::verify(self, webhook, hint)
     }
 
-    fn decode(&self, webhook: &Webhook<Verified>) -> Result<Event, Unrecognized> {
-        webhook::decode(self, webhook)
+    fn decode(
+        &self,
+        webhook: &Webhook<Verified>,
+        owner: OwnerOf<'_>,
+    ) -> Result<Event, Unrecognized> {
+        webhook::decode(webhook, owner)
     }
 
     fn answer(&self, answer: Answer) -> String {
         webhook::answer(answer)
+    }
+
+    fn webhook_body(
+        &self,
+        type_name: &str,
+        data: &str,
+        now: jiff::Timestamp,
+    ) -> Result<String, String> {
+        json::well_formed(data).map_err(|refusal| format!("bizParam: {refusal}"))?;
+        let timestamp = now.as_millisecond().to_string();
+        let request = SignedRequest {
+            app_id: self.app_id(),
+            biz_param: data,
+            service_type: type_name,
+            timestamp: &timestamp,
+        };
+        let sign = request.sign(&self.settings.app_secret);
+        Ok(serde_json::json!({
+            "appId": self.app_id(), "bizParam": data, "serviceType": type_name,
+            "timestamp": timestamp, "sign": sign,
+        })
+        .to_string())
     }
 
     fn check(&self, command: &Command) -> Result<Vec<String>, Invalid> {

@@ -12,7 +12,7 @@ use super::reader::{Reader, Time};
 use crate::domain::{AccountName, Event, EventId, EventType, Unrecognized};
 
 /// The documented pushes (Qianyi, Webhook 1.1–1.4, and the outbound order's).
-pub(super) static EVENT_TYPES: [EventType; 5] = [
+pub const EVENT_TYPES: &[EventType] = &[
     EventType { name: "PUSH_ASN_ORDER", topic: "asn", record: "wms.qianyi.Asn" },
     EventType {
         name: "PUSH_SALES_ORDER_SHIPPING_INFO",

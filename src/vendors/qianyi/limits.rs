@@ -36,6 +36,17 @@ pub fn limit_of(service_type: &str) -> Limit {
     LIMITS.into_iter().find(|limit| limit.service_type == service_type).unwrap_or(OTHER_CALLS)
 }
 
+/// The limits by the connector's own names of its calls; `*` is every other call.
+pub fn operation_limits() -> Vec<(String, u32, Duration)> {
+    [
+        ("create-order", limit_of("CREATE_SALES_ORDER")),
+        ("look-up-order", limit_of("QUERY_SALES_ORDER_LIST")),
+        ("*", OTHER_CALLS),
+    ]
+    .map(|(name, limit)| (name.to_owned(), limit.calls, limit.per))
+    .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

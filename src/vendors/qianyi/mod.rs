@@ -19,7 +19,8 @@ mod sign;
 mod webhook;
 
 pub use api::Qianyi;
+pub use event::EVENT_TYPES;
 pub use codes::{Class, Code};
-pub use limits::{LIMITS, Limit, OTHER_CALLS, limit_of};
+pub use limits::{LIMITS, Limit, OTHER_CALLS, limit_of, operation_limits};
 pub use settings::{Settings, SettingsError, base_url};
 pub use sign::SignedRequest;

@@ -137,7 +137,10 @@ pub(super) fn verify(
 }
 
 /// Reads a push into its record.
-pub(super) fn decode(qianyi: &Qianyi, webhook: &Webhook<Verified>) -> Result<Event, Unrecognized> {
+pub(super) fn decode(
+    webhook: &Webhook<Verified>,
+    owner: OwnerOf<'_>,
+) -> Result<Event, Unrecognized> {
     let state = webhook.state();
     let event_type = EVENT_TYPES
         .iter()
@@ -155,7 +158,8 @@ pub(super) fn decode(qianyi: &Qianyi, webhook: &Webhook<Verified>) -> Result<Eve
     from.keep_frame(unread.into_iter().chain(others));
     let envelope = Envelope {
         id: state.event_id.clone(),
-        account: qianyi.account().clone(),
+        // A push names no user: it belongs to the account whose appId signed it.
+        account: owner(None).ok_or(Unrecognized::UnknownUser)?,
         sent_at,
         received_at: webhook.received().received_at,
     };
@@ -169,8 +173,9 @@ pub(super) fn answer(answer: Answer) -> String {
         Answer::UnknownAccount => ("failure", "APP_NOT_EXIST", "no such account"),
         Answer::NoSignature => ("failure", "SIGNATURE_CANNOT_BE_BLANK", "sign is missing"),
         Answer::WrongSignature => {
-            ("failure", "SIGNATURE_ERROR", "appId or sign is not this account's")
+            ("failure", "SIGNATURE_ERROR", "sign is not this account's")
         }
+        Answer::AnotherApplication => ("failure", "APP_NOT_EXIST", "appId is not this account's"),
         Answer::SourceNotAllowed => {
             ("failure", "SYSTEM_ERROR", "the source address is not allowed")
         }
