@@ -7,6 +7,7 @@ pub mod api_client;
 pub mod avro;
 pub mod clock;
 pub mod commands;
+pub mod config;
 pub mod domain;
 pub mod kafka;
 pub mod metrics;
