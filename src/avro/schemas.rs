@@ -35,6 +35,21 @@ schemas![
     "wms.commands.CommandReply",
     "wms.commands.CreateAsn",
     "wms.commands.CreateOrder",
+    "wms.jfwms.Adjust",
+    "wms.jfwms.Convert",
+    "wms.jfwms.InventoryCount",
+    "wms.jfwms.Move",
+    "wms.jfwms.Order",
+    "wms.jfwms.OrderCancel",
+    "wms.jfwms.OrderCreate",
+    "wms.jfwms.OrderIntercept",
+    "wms.jfwms.Return",
+    "wms.jfwms.Storage",
+    "wms.qianyi.Asn",
+    "wms.qianyi.Odo",
+    "wms.qianyi.ReturnOrder",
+    "wms.qianyi.SalesOrderShipping",
+    "wms.qianyi.TrackingPackage",
 ];
 
 /// The reply's record.

@@ -19,7 +19,7 @@ use crate::{
         Verdict, Verified, Webhook,
         command::{Call, CancelAsn},
     },
-    vendors::Vendor,
+    vendors::{OwnerOf, Vendor},
 };
 
 /// The most that a `serviceType` of a `call` may have.
@@ -65,7 +65,13 @@ impl Qianyi {
     }
 
     /// The signed call: the five fields of the guide, `bizParam` the literal text that is signed.
-    fn plan(&self, path: &str, service_type: &str, biz_param: String, now: Timestamp) -> PlannedCall {
+    fn plan(
+        &self,
+        path: &str,
+        service_type: &str,
+        biz_param: String,
+        now: Timestamp,
+    ) -> PlannedCall {
         let timestamp = now.as_millisecond().to_string();
         let signed = SignedRequest {
             app_id: self.app_id(),
@@ -129,7 +135,7 @@ impl Vendor for Qianyi {
         data: &str,
         now: jiff::Timestamp,
     ) -> Result<String, String> {
-        json::well_formed(data).map_err(|refusal| format!("bizParam: {refusal}"))?;
+        json::well_formed(data).map_err(|_malformed| "bizParam is not JSON".to_owned())?;
         let timestamp = now.as_millisecond().to_string();
         let request = SignedRequest {
             app_id: self.app_id(),

@@ -6,9 +6,7 @@ use super::{
     codes::{Class, Code},
     json,
 };
-use crate::domain::{
-    Command, Details, Effect, Operation, ReplyCategory, VendorAnswer, Verdict,
-};
+use crate::domain::{Command, Details, Effect, Operation, ReplyCategory, VendorAnswer, Verdict};
 
 /// The verdict on an operation's answer.
 pub(super) fn judge(command: &Command, answer: &VendorAnswer) -> Verdict {

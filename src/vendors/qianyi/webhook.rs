@@ -14,6 +14,7 @@ use super::{
     reader::{self, Reader},
     sign::SignedRequest,
 };
+use crate::vendors::OwnerOf;
 use crate::domain::{
     Answer, Event, EventId, Received, Refusal, SignatureHint, Unrecognized, Unverified, Verified,
     Webhook,
@@ -124,8 +125,7 @@ pub(super) fn verify(
     let mut signed_digest = [0; 16];
     let digest = Sha256::digest(biz_param.as_bytes());
     signed_digest.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
-    let mut members =
-        vec![("bizParam".to_owned(), biz_param), ("timestamp".to_owned(), timestamp)];
+    let mut members = vec![("bizParam".to_owned(), biz_param), ("timestamp".to_owned(), timestamp)];
     members.extend(frame.others);
     Ok(webhook.verified(Verified {
         form: SIGNATURE_FORM,
@@ -172,20 +172,18 @@ pub(super) fn answer(answer: Answer) -> String {
         Answer::Accepted => ("success", "0", ""),
         Answer::UnknownAccount => ("failure", "APP_NOT_EXIST", "no such account"),
         Answer::NoSignature => ("failure", "SIGNATURE_CANNOT_BE_BLANK", "sign is missing"),
-        Answer::WrongSignature => {
-            ("failure", "SIGNATURE_ERROR", "sign is not this account's")
-        }
+        Answer::WrongSignature => ("failure", "SIGNATURE_ERROR", "sign is not this account's"),
         Answer::AnotherApplication => ("failure", "APP_NOT_EXIST", "appId is not this account's"),
         Answer::SourceNotAllowed => {
             ("failure", "SYSTEM_ERROR", "the source address is not allowed")
         }
-        Answer::Malformed => {
-            ("failure", "SYSTEM_ERROR", "not a push of appId, bizParam, serviceType, timestamp, sign")
-        }
+        Answer::Malformed => (
+            "failure",
+            "SYSTEM_ERROR",
+            "not a push of appId, bizParam, serviceType, timestamp, sign",
+        ),
         Answer::TooLarge => ("failure", "SYSTEM_ERROR", "the body is too large"),
         Answer::Unavailable => ("failure", "SYSTEM_ERROR", "not taken, send it again"),
     };
-    format!(
-        r#"{{"state":"{state}","errorCode":"{code}","errorMsg":"{message}","bizContent":""}}"#
-    )
+    format!(r#"{{"state":"{state}","errorCode":"{code}","errorMsg":"{message}","bizContent":""}}"#)
 }
