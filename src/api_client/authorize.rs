@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{
     errors::AuthorizeError,
     http::TransportError,
@@ -84,8 +82,7 @@ impl TokenKeeper {
                 }
             }
         }
-        *locked(&self.memory) =
-            Memory { record: Some(record), looked_at: Some(Instant::now()), ..Memory::default() };
+        *locked(&self.memory) = Memory::of(record);
         self.circuit.mended();
         Ok(())
     }

@@ -13,14 +13,14 @@
 
 mod account;
 mod authorize;
-mod breaker;
-mod clock_offset;
+pub mod breaker;
+pub mod clock_offset;
 mod errors;
 mod http;
-mod http_date;
-mod limits;
+pub mod http_date;
+pub mod limits;
 mod report;
-mod seal;
+pub mod seal;
 #[cfg(test)]
 mod tests;
 mod token_file;

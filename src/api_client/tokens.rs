@@ -54,13 +54,20 @@ pub(super) struct TokenKeeper {
 /// What the keeper knows without asking anybody.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub record: Option<StoredTokens>,
+    record: Option<StoredTokens>,
     /// The record is newer than the store: it could not be written.
     unsaved: bool,
-    pub looked_at: Option<Instant>,
+    looked_at: Option<Instant>,
     renewed_at: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
+}
+
+impl Memory {
+    /// What was just stored.
+    pub(super) fn of(record: StoredTokens) -> Self {
+        Self { record: Some(record), looked_at: Some(Instant::now()), ..Self::default() }
+    }
 }
 
 /// Why somebody came for tokens.
