@@ -71,16 +71,27 @@ const IO_AND_CHANCE: &[&str] = &[
 #[test]
 fn domain_knows_neither_clock_nor_chance_nor_io_nor_anything_above_it() {
     assert_absent("domain", IO_AND_CHANCE, "domain/ is pure");
-    let above = ["crate::vendors", "crate::webhooks", "crate::commands", "crate::kafka", "crate::avro"];
+    let above =
+        ["crate::vendors", "crate::webhooks", "crate::commands", "crate::kafka", "crate::avro"];
     assert_absent("domain", &above, "domain/ depends on nothing of the crate");
 }
 
 #[test]
 fn vendors_are_pure_and_do_not_know_each_other() {
-    assert_absent("vendors", IO_AND_CHANCE, "vendors/ is pure: time, nonce and tokens are arguments");
+    assert_absent(
+        "vendors",
+        IO_AND_CHANCE,
+        "vendors/ is pure: time, nonce and tokens are arguments",
+    );
     assert_absent("vendors/jfwms", &["qianyi", "Qianyi"], "a vendor knows no other vendor");
     assert_absent("vendors/qianyi", &["jfwms", "Jfwms"], "a vendor knows no other vendor");
-    let above = ["crate::webhooks", "crate::commands", "crate::kafka", "crate::api_client", "crate::config"];
+    let above = [
+        "crate::webhooks",
+        "crate::commands",
+        "crate::kafka",
+        "crate::api_client",
+        "crate::config",
+    ];
     assert_absent("vendors", &above, "vendors/ depends on domain/ alone");
 }
 
@@ -89,8 +100,16 @@ fn the_pipelines_name_no_vendor_and_do_not_see_each_other() {
     let vendors = ["jfwms", "Jfwms", "qianyi", "Qianyi"];
     assert_absent("webhooks", &vendors, "webhooks/ names no vendor");
     assert_absent("commands", &vendors, "commands/ names no vendor");
-    assert_absent("webhooks", &["crate::commands", "crate::admin"], "pipelines do not see each other");
-    assert_absent("commands", &["crate::webhooks", "crate::admin"], "pipelines do not see each other");
+    assert_absent(
+        "webhooks",
+        &["crate::commands", "crate::admin"],
+        "pipelines do not see each other",
+    );
+    assert_absent(
+        "commands",
+        &["crate::webhooks", "crate::admin"],
+        "pipelines do not see each other",
+    );
 }
 
 #[test]

@@ -4,7 +4,9 @@
 
 pub mod admin;
 pub mod api_client;
+pub mod app;
 pub mod avro;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -15,3 +17,6 @@ pub mod sandbox;
 pub mod telemetry;
 pub mod vendors;
 pub mod webhooks;
+
+#[cfg(test)]
+mod invariants;

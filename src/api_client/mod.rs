@@ -319,6 +319,12 @@ impl ApiClient {
         accounts.map(|account| (account.name.clone(), account.circuit.state())).collect()
     }
 
+    /// Whether an account's circuit is open now; a half-open one lets a probe through.
+    pub fn circuit_is_open(&self, account: &AccountName) -> bool {
+        let found = self.accounts.get(account);
+        found.is_some_and(|account| account.circuit.state() == CircuitState::Open)
+    }
+
     /// How it stands with each account's tokens (`wms_token_expires_in_seconds`); accounts whose
     /// vendor has no tokens are left out. What the store holds is known once it was first needed.
     pub fn token_statuses(&self) -> Vec<(AccountName, TokenStatus)> {

@@ -29,7 +29,11 @@ pub fn api_client(
     let circuit = &config.commands.circuit;
     let settings = ApiClientSettings {
         call_timeout: config.commands.call_timeout,
-        circuit: CircuitSettings { failures: circuit.failures, probe_after: circuit.probe_after },
+        circuit: CircuitSettings {
+            failures: circuit.failures,
+            probe_after: circuit.probe_after,
+            ..CircuitSettings::default()
+        },
         ..ApiClientSettings::default()
     };
     let observer = Arc::new(Observer { metrics: metrics.clone() });
@@ -101,7 +105,7 @@ impl RequestObserver for Observer {
         class: RequestClass,
         elapsed: Duration,
     ) {
-        let (account, class) = (account.as_str(), class.label());
+        let (account, class) = (account.as_str(), class.name());
         self.metrics.vendor_request(account, operation, class, elapsed.as_secs_f64());
     }
 }

@@ -57,8 +57,7 @@ impl Work<'_> {
             client_settings(self.config).command_consumer(&self.config.commands.group_id, protocol);
         self.declare_metrics();
         let account = |(name, connected): (&AccountName, &Connected)| {
-            let account =
-                Account { name: name.clone(), vendor: Arc::clone(&connected.vendor) };
+            let account = Account { name: name.clone(), vendor: Arc::clone(&connected.vendor) };
             (name.to_string(), account)
         };
         let deps = Deps {
@@ -76,7 +75,7 @@ impl Work<'_> {
             accounts: self.accounts.iter().map(account).collect(),
         };
         async move {
-            commands::run(settings, consumer, deps, stop).await.map_err(|error| error.to_string())
+            commands::run(consumer, settings, deps, stop).await.map_err(|error| error.to_string())
         }
     }
 

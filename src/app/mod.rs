@@ -8,7 +8,7 @@ mod schemas;
 pub mod signals;
 pub mod topics;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -196,7 +196,7 @@ pub async fn start(
             metrics: metrics.clone(),
             readiness: readiness.clone(),
         };
-        let consuming = work.consume(stop.clone())?;
+        let consuming = work.consume(stop.clone());
         let (stop, readiness) = (stop.clone(), readiness.clone());
         intake.spawn(async move {
             if let Err(reason) = consuming.await {
@@ -302,12 +302,7 @@ fn probe_topic(config: &Config) -> String {
 }
 
 /// Keeps asking whether a webhook could be made durable now.
-async fn probe(
-    publisher: Publisher,
-    topic: String,
-    readiness: Readiness,
-    stop: CancellationToken,
-) {
+async fn probe(publisher: Publisher, topic: String, readiness: Readiness, stop: CancellationToken) {
     loop {
         let reachable = publisher.reachable(topic.clone(), KAFKA_TIMEOUT).await;
         readiness.set("webhooks", reachable.map_err(|error| format!("Kafka: {error}")));

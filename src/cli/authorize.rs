@@ -17,8 +17,8 @@ pub(super) fn run(
     options: &args::Authorize,
     output: &Output,
 ) -> Result<(), CliError> {
-    let account = AccountName::new(&options.account)
-        .map_err(|error| CliError::Usage(error.to_string()))?;
+    let account =
+        AccountName::new(&options.account).map_err(|error| CliError::Usage(error.to_string()))?;
     let file = &options.token_file;
     let token = fs::read_to_string(file)
         .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -28,8 +28,8 @@ pub(super) fn run(
     let tasks = TaskTracker::new();
     let domain = options.domain.as_deref();
     runtime()?.block_on(async {
-        let client = app::api_client(&config, &connected, &metrics, &tasks)
-            .map_err(CliError::failed)?;
+        let client =
+            app::api_client(&config, &connected, &metrics, &tasks).map_err(CliError::failed)?;
         client
             .authorize(&account, &options.email, &token, domain)
             .await

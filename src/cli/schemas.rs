@@ -28,8 +28,7 @@ pub(super) fn show(record: Option<&str>, output: &Output) -> Result<(), CliError
 pub(super) fn check(config: &Config, output: &Output) -> Result<(), CliError> {
     let registry = registry(config)?;
     let subjects = topics::all_subjects(config);
-    let states =
-        runtime()?.block_on(registry.check_all(&subjects)).map_err(CliError::failed)?;
+    let states = runtime()?.block_on(registry.check_all(&subjects)).map_err(CliError::failed)?;
     let width = subjects.iter().map(|subject| subject.name.len()).max().unwrap_or(0);
     let mut missing = 0_u32;
     for state in states {

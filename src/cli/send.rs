@@ -31,12 +31,13 @@ pub(super) fn run(config: Config, what: &Send, output: &Output) -> Result<(), Cl
 }
 
 fn read(file: &Path) -> Result<String, CliError> {
-    fs::read_to_string(file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))
+    fs::read_to_string(file)
+        .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))
 }
 
 async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Result<(), CliError> {
-    let name = AccountName::new(&options.account)
-        .map_err(|error| CliError::Usage(error.to_string()))?;
+    let name =
+        AccountName::new(&options.account).map_err(|error| CliError::Usage(error.to_string()))?;
     let connected = accounts::connect(config).map_err(CliError::failed)?;
     let (Some(account), Some(settings)) = (connected.get(&name), config.accounts.get(&name)) else {
         return Err(CliError::Usage(format!("account `{name}` is not in the configuration")));

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::{
     CliError, Output,
-    args::{DataForm, MemberOrder, SecretSource, Sign, SignJfwmsCall, SignJfwmsWebhook, SignQianyi},
+    args::{
+        DataForm, MemberOrder, SecretSource, Sign, SignJfwmsCall, SignJfwmsWebhook, SignQianyi,
+    },
 };
 use crate::{
     config,
@@ -150,10 +152,9 @@ fn secret_text(file: &Path) -> Result<String, CliError> {
 
 /// A file's text as it is.
 fn read_text(file: &Path) -> Result<String, CliError> {
-    let bytes = fs::read(file)
-        .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
-    String::from_utf8(bytes)
-        .map_err(|_| CliError::Usage(format!("{}: not UTF-8", file.display())))
+    let bytes =
+        fs::read(file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
+    String::from_utf8(bytes).map_err(|_| CliError::Usage(format!("{}: not UTF-8", file.display())))
 }
 
 #[cfg(test)]

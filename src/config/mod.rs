@@ -187,3 +187,8 @@ fn process_environment(
     }
     Ok(all)
 }
+
+/// One variable of the process's environment: for a secret that a command line names.
+pub fn environment_variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}

@@ -27,7 +27,10 @@ pub(super) fn run(options: &args::Demo, output: &Output) -> Result<(), CliError>
             output.line(format_args!("all {} came out as they should", rows.len()));
             return Ok(());
         }
-        Err(CliError::Failed(format!("{missing} of {} did not come out as they should", rows.len())))
+        Err(CliError::Failed(format!(
+            "{missing} of {} did not come out as they should",
+            rows.len()
+        )))
     });
     runtime.shutdown_background();
     done

@@ -34,8 +34,14 @@ const QIANYI_SAMPLES: [(&str, &str); 5] = [
         "PUSH_SALES_ORDER_SHIPPING_INFO",
         include_str!("../../vendors/qianyi/samples/push-sales-order-shipping-info.json"),
     ),
-    ("PUSH_RETURN_ORDER_INFO", include_str!("../../vendors/qianyi/samples/push-return-order-info.json")),
-    ("PUSH_TRACKING_PACKAGE", include_str!("../../vendors/qianyi/samples/push-tracking-package.json")),
+    (
+        "PUSH_RETURN_ORDER_INFO",
+        include_str!("../../vendors/qianyi/samples/push-return-order-info.json"),
+    ),
+    (
+        "PUSH_TRACKING_PACKAGE",
+        include_str!("../../vendors/qianyi/samples/push-tracking-package.json"),
+    ),
     ("PUSH_ODO_ORDER", include_str!("../../vendors/qianyi/samples/push-odo-order.json")),
 ];
 
@@ -126,9 +132,10 @@ async fn send(
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         let books = world.sandbox.books();
-        let done = books.webhooks.into_iter().find(|sent| {
-            sent.sequence > before && sent.vendor == vendor && sent.kind == kind
-        });
+        let done = books
+            .webhooks
+            .into_iter()
+            .find(|sent| sent.sequence > before && sent.vendor == vendor && sent.kind == kind);
         if done.is_some() {
             return Ok(done);
         }
@@ -197,9 +204,8 @@ async fn bad_signature(world: &World) -> Result<Row, CliError> {
     let response = request.send().await.map_err(|error| CliError::failed(error.without_url()))?;
     let status = response.status().as_u16();
     let text = response.text().await.map_err(|error| CliError::failed(error.without_url()))?;
-    let code = serde_json::from_str::<Value>(&text)
-        .ok()
-        .and_then(|answer| answer.get("code")?.as_i64());
+    let code =
+        serde_json::from_str::<Value>(&text).ok().and_then(|answer| answer.get("code")?.as_i64());
     let right = status == 401 && code == Some(10026);
     Ok(Row {
         part: WEBHOOKS,

@@ -108,7 +108,8 @@ impl World {
         sandbox.set_jfwms_webhook_url(format!("http://{address}/webhooks/{JFWMS_ACCOUNT}"));
         sandbox.set_qianyi_push_url(format!("http://{address}/webhooks/{QIANYI_ACCOUNT}"));
         let clients = app::client_settings(&config);
-        let publisher = Publisher::new(clients.producer(KAFKA_TIMEOUT)).map_err(CliError::failed)?;
+        let publisher =
+            Publisher::new(clients.producer(KAFKA_TIMEOUT)).map_err(CliError::failed)?;
         let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let reader = tokio::task::spawn_blocking(move || {

@@ -200,7 +200,8 @@ pub const UNKNOWN: (Class, ReplyCategory) = (Class::Refused, ReplyCategory::Othe
 
 /// The table for the documentation, in Markdown.
 pub fn table() -> String {
-    let mut table = String::from("| code | the guide's name | class | category |\n|---|---|---|---|\n");
+    let mut table =
+        String::from("| code | the guide's name | class | category |\n|---|---|---|---|\n");
     let row = |table: &mut String, number: &str, name: &str, class: Class, category| {
         // Writing to a string cannot fail.
         writeln!(table, "| {number} | {name} | {class:?} | {category:?} |").unwrap_or_default();

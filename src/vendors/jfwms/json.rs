@@ -183,12 +183,7 @@ mod tests {
         let found: Vec<_> = members.0.iter().map(|(name, raw)| (name.as_ref(), *raw)).collect();
         assert_eq!(
             found,
-            [
-                ("a", "1.10"),
-                ("a", "12345678901234567890123"),
-                ("b", r#""x\ny""#),
-                ("c", "[ 1 ]")
-            ]
+            [("a", "1.10"), ("a", "12345678901234567890123"), ("b", r#""x\ny""#), ("c", "[ 1 ]")]
         );
         assert_eq!(members.get("a"), Some("12345678901234567890123"));
     }

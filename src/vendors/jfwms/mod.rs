@@ -10,13 +10,13 @@ mod webhook;
 
 use jiff::tz::TimeZone;
 
-pub use webhook::EVENT_TYPES;
 pub use settings::{AnswerCode, Settings, SettingsError};
+pub use webhook::EVENT_TYPES;
 
 use super::{OwnerOf, TokenCalls, Vendor};
 use crate::domain::{
-    AccountName, Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall,
-    Refusal, SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
+    AccountName, Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall, Refusal,
+    SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
 };
 
 /// One JFWMS account.
@@ -103,7 +103,9 @@ impl Vendor for Jfwms {
             Answer::Accepted => (0, ""),
             Answer::UnknownAccount => (10008, "no such account, or a wrong path"),
             Answer::NoSignature => (10021, "the webhook carries no sign"),
-            Answer::WrongSignature | Answer::AnotherApplication => (10026, "the sign does not match data and client secret"),
+            Answer::WrongSignature | Answer::AnotherApplication => {
+                (10026, "the sign does not match data and client secret")
+            }
             Answer::SourceNotAllowed => (10010, "this address may not send webhooks here"),
             Answer::Malformed => (10001, "not a JSON object with exactly one data"),
             Answer::TooLarge => (10001, "the webhook is too large"),

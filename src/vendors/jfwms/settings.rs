@@ -103,8 +103,7 @@ impl Settings {
         if self.access_token.is_some() && self.user_id.is_none() {
             return Err(SettingsError::NoUser);
         }
-        TimeZone::get(&self.timezone)
-            .map_err(|_| SettingsError::Timezone(self.timezone.clone()))
+        TimeZone::get(&self.timezone).map_err(|_| SettingsError::Timezone(self.timezone.clone()))
     }
 }
 

@@ -225,10 +225,7 @@ mod tests {
             path: "/api/order/get",
         }
         .sign(&Secret::new("4a506ccaf37e400bac4a42d2dc5f600a"));
-        assert_eq!(
-            signed.sign,
-            "9bc08ba7552c5dfea4efab6bda78a4a9738010913f2403bd93f09c6bf974b939"
-        );
+        assert_eq!(signed.sign, "9bc08ba7552c5dfea4efab6bda78a4a9738010913f2403bd93f09c6bf974b939");
         assert_eq!(
             signed.shown,
             "accessToken=***&clientId=fe73489a9b5948dbafd07e7b28d6e268&method=post&nonce=14\

@@ -14,11 +14,11 @@ use super::{
     reader::{self, Reader},
     sign::SignedRequest,
 };
-use crate::vendors::OwnerOf;
 use crate::domain::{
     Answer, Event, EventId, Received, Refusal, SignatureHint, Unrecognized, Unverified, Verified,
     Webhook,
 };
+use crate::vendors::OwnerOf;
 
 /// The one form in which the vendor signs, and its samples agree.
 pub(super) const SIGNATURE_FORM: &str = "documented";

@@ -115,8 +115,7 @@ fn by_code(
     let mut details = envelope.details;
     details.field = code.and_then(|code| field(asked, code));
     let retry_after = answer.retry_after;
-    let transient =
-        |details| Verdict::Transient { effect: asked.effect(), retry_after, details };
+    let transient = |details| Verdict::Transient { effect: asked.effect(), retry_after, details };
     let refused = |category, details| Verdict::Refused { category, details };
     match class {
         Class::Success => {

@@ -48,7 +48,8 @@ pub(super) fn check(asn: &CreateAsn) -> Result<Vec<String>, Invalid> {
         checks.informs(format!("{path}.notes"), line.notes.is_some());
         if let Some(first) = skus.insert(line.sku.as_str(), i) {
             let path = format!("{path}.sku");
-            let message = format!("`{path}` names the same SKU as `lines[{first}]`: join the lines");
+            let message =
+                format!("`{path}` names the same SKU as `lines[{first}]`: join the lines");
             return Err(Invalid::field(path, message));
         }
     }
@@ -77,7 +78,9 @@ fn check_boxes(asn: &CreateAsn, checks: &Checks<'_>) -> Result<(), Invalid> {
             checks.line(&path, &line.sku, line.quantity)?;
             if !asn.lines.iter().any(|announced| announced.sku == line.sku) {
                 let path = format!("{path}.sku");
-                let message = format!("`{path}` is in none of the `lines`: boxes hold what the lines announce");
+                let message = format!(
+                    "`{path}` is in none of the `lines`: boxes hold what the lines announce"
+                );
                 return Err(Invalid::field(path, message));
             }
             *sums.entry(line.sku.as_str()).or_default() += i128::from(line.quantity);

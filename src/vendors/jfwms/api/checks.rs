@@ -37,7 +37,9 @@ impl<'a> Checks<'a> {
             Some(Value::String(text)) if text == number => Ok(()),
             Some(_) => Err(Invalid::field(
                 "vendorFields.erpNo",
-                format!("`vendorFields.erpNo` differs from `{path}`: give the number in `{path}` alone"),
+                format!(
+                    "`vendorFields.erpNo` differs from `{path}`: give the number in `{path}` alone"
+                ),
             )),
         }
     }
@@ -81,7 +83,9 @@ impl<'a> Checks<'a> {
         }
         Err(Invalid::field(
             path,
-            format!("`{path}` is no two-letter country code: write it like US (ISO 3166-1 alpha-2)"),
+            format!(
+                "`{path}` is no two-letter country code: write it like US (ISO 3166-1 alpha-2)"
+            ),
         ))
     }
 

@@ -223,9 +223,8 @@ pub(super) fn local_time(raw: &str) -> Option<LocalTime> {
     let text = text(raw)?;
     let (date, time) = text.trim().split_once(['T', ' '])?;
     // An offset or a zone would be dropped in silence by the parser.
-    let plain = |text: &str, also: &[char]| {
-        text.chars().all(|c| c.is_ascii_digit() || also.contains(&c))
-    };
+    let plain =
+        |text: &str, also: &[char]| text.chars().all(|c| c.is_ascii_digit() || also.contains(&c));
     if !plain(date, &['-']) || !plain(time, &[':', '.']) {
         return None;
     }

@@ -20,9 +20,7 @@ use super::{
     json::{Members, quoted, text, too_deep},
     sign::WebhookForm,
 };
-use crate::domain::{
-    EventId, EventType, Refusal, SignatureHint, Unverified, Verified, Webhook,
-};
+use crate::domain::{EventId, EventType, Refusal, SignatureHint, Unverified, Verified, Webhook};
 
 pub(super) use records::decode;
 
@@ -142,11 +140,12 @@ fn matching_form(
         return None;
     }
     let settings = vendor.settings();
-    let secrets: Vec<String> = [Some(&settings.client_secret), settings.client_secret_previous.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|secret| quoted(secret.expose()))
-        .collect();
+    let secrets: Vec<String> =
+        [Some(&settings.client_secret), settings.client_secret_previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|secret| quoted(secret.expose()))
+            .collect();
     let matches = |form: &WebhookForm| {
         secrets.iter().any(|secret| {
             let digest = form.digest(data, secret);

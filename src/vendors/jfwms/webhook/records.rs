@@ -8,8 +8,8 @@ use super::{
     EVENT_TYPES,
     fields::{Extra, Fields, local_time},
 };
-use crate::vendors::OwnerOf;
 use crate::domain::{Event, Unrecognized, Verified, Webhook};
+use crate::vendors::OwnerOf;
 
 /// What every record begins with.
 struct Head {
@@ -226,9 +226,7 @@ fn storage(head: Head, mut data: Fields<'_>, frame: Fields<'_>) -> Result<Record
         })
     })?;
     let extra = data.extra_with_frame(frame);
-    Ok(Storage::boxed(
-        head, erp_no, warehouse_code, putaway_no, finish_time, status, lines, extra,
-    ))
+    Ok(Storage::boxed(head, erp_no, warehouse_code, putaway_no, finish_time, status, lines, extra))
 }
 
 fn returned(
