@@ -33,7 +33,7 @@ struct Inner {
     token_expires: GaugeVec,
     consumer_lag: IntGaugeVec,
     dead_letters: IntCounterVec,
-    signature_form: IntCounterVec,
+    signature_form: IntGaugeVec,
     stock_gaps: IntCounterVec,
     reply_errors: IntCounterVec,
     ready: Gauge,
@@ -134,9 +134,9 @@ impl Metrics {
                 "Commands written to a dead-letter topic.",
                 &["topic"],
             )?,
-            signature_form: counter(
+            signature_form: gauge(
                 "wms_signature_form",
-                "Webhooks whose signature matched in this form.",
+                "1 for the form in which the account's last webhook was signed.",
                 &["account", "form"],
             )?,
             stock_gaps: counter(
@@ -226,12 +226,8 @@ impl Metrics {
         self.inner.dead_letters.with_label_values(&[topic]).inc_by(0);
     }
 
-    pub fn signature_form(&self, account: &str, form: &str) {
-        self.inner.signature_form.with_label_values(&[account, form]).inc();
-    }
-
-    pub fn signature_form_exists(&self, account: &str, form: &str) {
-        self.inner.signature_form.with_label_values(&[account, form]).inc_by(0);
+    pub fn signature_form(&self, account: &str, form: &str, matched: bool) {
+        self.inner.signature_form.with_label_values(&[account, form]).set(i64::from(matched));
     }
 
     pub fn stock_gaps_exist(&self, account: &str) {

@@ -141,6 +141,8 @@ pub enum Answer {
     UnknownAccount,
     NoSignature,
     WrongSignature,
+    /// Addressed to another application id.
+    AnotherApplication,
     SourceNotAllowed,
     /// Not JSON, no `data`, two `data`.
     Malformed,
@@ -157,7 +159,7 @@ impl From<Refusal> for Answer {
             }
             Refusal::NoSignature => Self::NoSignature,
             Refusal::WrongSignature => Self::WrongSignature,
-            Refusal::AnotherApplication => Self::WrongSignature,
+            Refusal::AnotherApplication => Self::AnotherApplication,
         }
     }
 }

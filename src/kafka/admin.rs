@@ -76,7 +76,7 @@ impl Topics {
     }
 }
 
-struct Quiet;
+pub(super) struct Quiet;
 
 impl rdkafka::ClientContext for Quiet {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {

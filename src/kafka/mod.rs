@@ -7,6 +7,7 @@ mod admin;
 mod client;
 mod headers;
 mod publisher;
+mod reader;
 mod settings;
 
 pub use admin::{
@@ -15,5 +16,6 @@ pub use admin::{
 pub use client::LoggingContext;
 pub use headers::{CloudEvent, Headers, TraceParent, printable};
 pub use publisher::{OutgoingRecord, PublishError, Publisher};
-pub use settings::{ClientSettings, GroupProtocol};
 pub use rdkafka::ClientConfig;
+pub use reader::{From, ReadRecord, TopicReader};
+pub use settings::{ClientSettings, GroupProtocol};

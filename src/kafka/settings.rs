@@ -148,8 +148,7 @@ mod tests {
     #[test]
     fn a_record_fails_before_its_caller_gives_up() {
         for (timeout, message_timeout) in [(5_000, "3500"), (2_000, "1000"), (60_000, "58500")] {
-            let config =
-                ClientSettings::default().producer(Duration::from_millis(timeout));
+            let config = ClientSettings::default().producer(Duration::from_millis(timeout));
             assert_eq!(config.get("message.timeout.ms"), Some(message_timeout));
         }
     }

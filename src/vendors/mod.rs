@@ -6,13 +6,35 @@
 use std::fmt::Debug;
 
 use crate::domain::{
-    Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall, Refusal, Secret,
-    SignatureHint, TokenRefusal, Tokens, Unrecognized, Unverified, VendorAnswer, Verdict, Verified,
-    Webhook,
+    AccountName, Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall, Refusal,
+    Secret, SignatureHint, TokenRefusal, Tokens, Unrecognized, Unverified, VendorAnswer, Verdict,
+    Verified, Webhook,
 };
 
 pub mod jfwms;
 pub mod qianyi;
+
+/// The types of webhooks of one vendor, known without an account of it.
+#[derive(Debug)]
+pub struct VendorTypes {
+    /// The vendor's name in topics, headers and replies.
+    pub name: &'static str,
+    pub event_types: &'static [EventType],
+}
+
+/// Every vendor.
+pub const ALL: &[VendorTypes] = &[
+    VendorTypes { name: "jfwms", event_types: jfwms::EVENT_TYPES },
+    VendorTypes { name: "qianyi", event_types: qianyi::EVENT_TYPES },
+];
+
+/// What a caller of a URL that belongs to no account is told: JFWMS's code for an unknown
+/// client, as no vendor is known to answer in the shape of.
+pub const UNKNOWN_ACCOUNT_ANSWER: &str = r#"{"code":10008,"msg":"unknown account"}"#;
+
+/// The account a user of the vendor belongs to (`None`: the webhook names no user); `None` where
+/// nobody configured that user and it shall not be guessed.
+pub type OwnerOf<'a> = &'a dyn Fn(Option<&str>) -> Option<AccountName>;
 
 /// One account of a vendor: the vendor's ways with this account's keys and settings.
 pub trait Vendor: Debug + Send + Sync {
@@ -34,11 +56,25 @@ pub trait Vendor: Debug + Send + Sync {
         hint: SignatureHint,
     ) -> Result<Webhook<Verified>, Refusal>;
 
-    /// Reads a verified webhook into its type's record.
-    fn decode(&self, webhook: &Webhook<Verified>) -> Result<Event, Unrecognized>;
+    /// Reads a verified webhook into its type's record. One client of a vendor may serve several
+    /// users: `owner` says whose account the webhook's user is.
+    fn decode(
+        &self,
+        webhook: &Webhook<Verified>,
+        owner: OwnerOf<'_>,
+    ) -> Result<Event, Unrecognized>;
 
     /// The body (JSON) that tells the vendor what became of its webhook.
     fn answer(&self, answer: Answer) -> String;
+
+    /// The body (JSON) of a webhook as the vendor would send it, signed: for trying out a running
+    /// connector. Refuses what the vendor could not send.
+    fn webhook_body(
+        &self,
+        type_name: &str,
+        data: &str,
+        now: jiff::Timestamp,
+    ) -> Result<String, String>;
 
     // Commands out.
 

@@ -1,0 +1,123 @@
+//! A person's authorisation: one-time token → code → tokens → store.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    errors::AuthorizeError,
+    http::TransportError,
+    locked,
+    token_store::{StoreError, StoredTokens, TokenState},
+    tokens::{Memory, TokenKeeper},
+};
+use crate::{
+    domain::{Secret, TokenRefusal, Tokens},
+    vendors::TokenCalls,
+};
+
+impl TokenKeeper {
+    /// Exchanges a person's one-time token for tokens. It is sent once, whatever happens.
+    pub(super) async fn authorize(
+        self: &Arc<Self>,
+        email: String,
+        one_time_token: Secret,
+        domain: Option<String>,
+    ) -> Result<(), AuthorizeError> {
+        let guard = Arc::clone(&self.flight).lock_owned().await;
+        let keeper = Arc::clone(self);
+        let task = self.tasks.spawn(async move {
+            let _guard = guard;
+            keeper.authorize_once(&email, &one_time_token, domain.as_deref()).await
+        });
+        task.await
+            .unwrap_or_else(|_| Err(AuthorizeError::NoAnswer("the task was ended".to_owned())))
+    }
+
+    async fn authorize_once(
+        &self,
+        email: &str,
+        one_time_token: &Secret,
+        domain: Option<&str>,
+    ) -> Result<(), AuthorizeError> {
+        let no_tokens = || AuthorizeError::NoTokens(self.account.to_string());
+        let calls = self.vendor.tokens().ok_or_else(no_tokens)?;
+        // Asked first: a store that cannot be read would cost the person's token.
+        let stored = self.store.load(&self.account).await;
+        let stored = stored.map_err(AuthorizeError::StoreNotReady)?;
+
+        let answer = self
+            .call("authorize", calls.authorize(email, one_time_token, domain))
+            .await
+            .map_err(|error| match error {
+            TransportError::Unsendable(why) | TransportError::NotSent(why) => {
+                AuthorizeError::NotSent(why)
+            }
+            TransportError::NoAnswer(why) => AuthorizeError::NoAnswer(why),
+            TransportError::TooLarge => {
+                AuthorizeError::NoAnswer("the answer is too large".to_owned())
+            }
+        })?;
+        let code = calls.read_code(&answer)?;
+        let tokens = self.exchange_code(calls, &code).await?;
+
+        let mut version = stored.as_ref().map_or(0, |stored| stored.version);
+        let mut record = StoredTokens {
+            version,
+            state: TokenState::Settled,
+            current: tokens,
+            previous: stored.map(|stored| stored.current),
+            obtained_at: crate::clock::now(),
+        };
+        loop {
+            record.version = version + 1;
+            match self.store.save(&self.account, &record).await {
+                Ok(()) => break,
+                Err(StoreError::Superseded) => {
+                    // A running connector wrote meanwhile; a person's new tokens win.
+                    let newest = self.store.load(&self.account).await;
+                    let newest = newest.map_err(AuthorizeError::NotStored)?;
+                    version = newest.map_or(0, |newest| newest.version);
+                }
+                Err(error @ StoreError::Failed(_)) => {
+                    return Err(AuthorizeError::NotStored(error));
+                }
+            }
+        }
+        *locked(&self.memory) = Memory::of(record);
+        self.circuit.mended();
+        Ok(())
+    }
+
+    /// The code, unlike the person's token, may be sent again: the vendor refuses it if it is
+    /// spent.
+    async fn exchange_code(
+        &self,
+        calls: &dyn TokenCalls,
+        code: &Secret,
+    ) -> Result<Tokens, AuthorizeError> {
+        let mut last = AuthorizeError::NoAnswer("the code was not exchanged".to_owned());
+        for attempt in 0..3u32 {
+            tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+            let now = crate::clock::now();
+            match self.call("exchange-code", calls.exchange(code)).await {
+                Ok(answer) => match calls.read_tokens(&answer, now, None) {
+                    Ok(tokens) => return Ok(tokens),
+                    Err(refusal @ TokenRefusal::Refused { .. }) => return Err(refusal.into()),
+                    Err(TokenRefusal::Transient(why) | TokenRefusal::Unreadable(why)) => {
+                        last = AuthorizeError::NoAnswer(why);
+                    }
+                },
+                Err(
+                    TransportError::Unsendable(why)
+                    | TransportError::NotSent(why)
+                    | TransportError::NoAnswer(why),
+                ) => {
+                    last = AuthorizeError::NoAnswer(why);
+                }
+                Err(TransportError::TooLarge) => {
+                    last = AuthorizeError::NoAnswer("the answer is too large".to_owned());
+                }
+            }
+        }
+        Err(last)
+    }
+}

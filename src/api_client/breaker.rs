@@ -1,0 +1,379 @@
+//! The circuit breaker of one account. Pure: the time is an argument.
+//!
+//! ```text
+//!           `failures` in a row               `probe_after` later
+//! closed ───────────────────────▶ open ───────────────────────────▶ half-open: one probe
+//!    ▲                              ▲                                   │      │
+//!    │ slow start                   └────────────── failed ─────────────┘      │
+//!    └─────────────────────────────────── succeeded ───────────────────────────┘
+//! ```
+//!
+//! After closing, the backlog drains without a stampede: two calls may run at once, one more with
+//! each success, so that the concurrency doubles with each round trip until it is full again.
+
+use std::time::{Duration, Instant};
+
+/// The state as the metric `wms_circuit_state` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    Closed,
+    HalfOpen,
+    Open,
+}
+
+impl CircuitState {
+    /// The metric's value: 0 closed, 1 half-open, 2 open.
+    pub const fn value(self) -> i64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+}
+
+/// When the circuit opens and closes (`[commands.circuit]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitSettings {
+    /// So many failures in a row open the circuit.
+    pub failures: u32,
+    /// So long after opening, one probe is let through.
+    pub probe_after: Duration,
+    /// The slow start ends when so many calls may run at once.
+    pub full_concurrency: u32,
+}
+
+impl Default for CircuitSettings {
+    fn default() -> Self {
+        Self { failures: 5, probe_after: Duration::from_secs(10), full_concurrency: 256 }
+    }
+}
+
+/// The right to make one call; it is given back with what became of the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passage {
+    /// The outcome of a call that began before the circuit last changed says nothing about now.
+    epoch: u64,
+    /// Whether the slow start counts this call.
+    counted: bool,
+}
+
+/// The answer to "may I call?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Granted(Passage),
+    /// The slow start is full: ask again when a call has ended.
+    Wait,
+    /// The circuit is open: ask again at this time.
+    Refused {
+        until: Instant,
+    },
+}
+
+/// A half-open circuit whose probe is out is asked again after at most this long.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The concurrency right after the probe succeeded.
+const SLOW_START: u32 = 2;
+
+#[derive(Debug)]
+enum State {
+    Closed {
+        failures: u32,
+        slow_start: Option<SlowStart>,
+    },
+    /// Half-open once `until` has passed.
+    Open {
+        until: Instant,
+    },
+    /// The one probe is out.
+    Probing,
+}
+
+#[derive(Debug)]
+struct SlowStart {
+    allowed: u32,
+    running: u32,
+}
+
+/// The breaker.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: CircuitSettings,
+    state: State,
+    epoch: u64,
+}
+
+impl Breaker {
+    /// A closed circuit at full concurrency.
+    pub fn new(settings: CircuitSettings) -> Self {
+        Self { settings, state: State::Closed { failures: 0, slow_start: None }, epoch: 0 }
+    }
+
+    /// What the metric shows.
+    pub fn state(&self, now: Instant) -> CircuitState {
+        match self.state {
+            State::Closed { .. } => CircuitState::Closed,
+            State::Open { until } if now < until => CircuitState::Open,
+            State::Open { .. } | State::Probing => CircuitState::HalfOpen,
+        }
+    }
+
+    /// When a call may be tried, without taking a passage; `None` where one may be now or as soon
+    /// as a running one ends.
+    pub fn refused_until(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { until } => (now < until).then_some(until),
+            State::Probing => Some(now + ASK_AGAIN.min(self.settings.probe_after)),
+        }
+    }
+
+    /// Asks for one call.
+    pub fn admit(&mut self, now: Instant) -> Admission {
+        if let Some(until) = self.refused_until(now) {
+            return Admission::Refused { until };
+        }
+        let counted = match &mut self.state {
+            State::Closed { slow_start: None, .. } => false,
+            State::Closed { slow_start: Some(slow), .. } => {
+                if slow.running >= slow.allowed {
+                    return Admission::Wait;
+                }
+                slow.running += 1;
+                true
+            }
+            State::Open { .. } | State::Probing => {
+                self.change(State::Probing);
+                false
+            }
+        };
+        Admission::Granted(Passage { epoch: self.epoch, counted })
+    }
+
+    /// The vendor is there: it answered, with whatever.
+    pub fn succeeded(&mut self, passage: Passage) {
+        if passage.epoch != self.epoch {
+            return;
+        }
+        match &mut self.state {
+            State::Closed { failures, slow_start } => {
+                *failures = 0;
+                if let Some(slow) = slow_start {
+                    slow.running = slow.running.saturating_sub(u32::from(passage.counted));
+                    slow.allowed = slow.allowed.saturating_add(1);
+                    if slow.allowed >= self.settings.full_concurrency {
+                        *slow_start = None;
+                    }
+                }
+            }
+            State::Probing => {
+                let slow = SlowStart { allowed: SLOW_START, running: 0 };
+                self.change(State::Closed { failures: 0, slow_start: Some(slow) });
+            }
+            State::Open { .. } => {}
+        }
+    }
+
+    /// The vendor is not able now. `at_least`: how long it asked to be left alone (`Retry-After`).
+    pub fn failed(&mut self, passage: Passage, now: Instant, at_least: Option<Duration>) {
+        if passage.epoch == self.epoch {
+            self.leave(passage);
+            self.failed_beside(now, at_least);
+        }
+    }
+
+    /// A call outside the circuit failed (a token could not be renewed).
+    pub fn failed_beside(&mut self, now: Instant, at_least: Option<Duration>) {
+        let pause = self.settings.probe_after.max(at_least.unwrap_or_default());
+        match &mut self.state {
+            State::Closed { failures, slow_start } => {
+                *failures = failures.saturating_add(1);
+                if let Some(slow) = slow_start {
+                    slow.allowed = (slow.allowed / 2).max(1);
+                }
+                if *failures >= self.settings.failures {
+                    self.trip(now, pause);
+                }
+            }
+            State::Probing => self.trip(now, pause),
+            State::Open { .. } => {}
+        }
+    }
+
+    /// The call ended, or was given up, and nobody knows what it says about the vendor.
+    pub fn released(&mut self, passage: Passage, now: Instant) {
+        if passage.epoch != self.epoch {
+            return;
+        }
+        if matches!(self.state, State::Probing) {
+            // Nobody will answer for this probe: the next one may go at once.
+            self.change(State::Open { until: now });
+        } else {
+            self.leave(passage);
+        }
+    }
+
+    /// Opens the circuit for so long, whatever it was.
+    pub fn trip(&mut self, now: Instant, pause: Duration) {
+        self.change(State::Open { until: now + pause });
+    }
+
+    /// Lets the next call be the probe, at once.
+    pub fn probe_now(&mut self, now: Instant) {
+        if matches!(self.state, State::Open { .. }) {
+            self.change(State::Open { until: now });
+        }
+    }
+
+    fn leave(&mut self, passage: Passage) {
+        if let State::Closed { slow_start: Some(slow), .. } = &mut self.state {
+            slow.running = slow.running.saturating_sub(u32::from(passage.counted));
+        }
+    }
+
+    fn change(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SETTINGS: CircuitSettings =
+        CircuitSettings { failures: 3, probe_after: Duration::from_secs(10), full_concurrency: 16 };
+
+    fn granted(breaker: &mut Breaker, now: Instant) -> Passage {
+        match breaker.admit(now) {
+            Admission::Granted(passage) => passage,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(SETTINGS);
+        for _ in 0..3 {
+            let passage = granted(&mut breaker, now);
+            breaker.failed(passage, now, None);
+        }
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_a_success_between_does_not() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(SETTINGS);
+        for outcome in [false, false, true, false, false] {
+            let passage = granted(&mut breaker, now);
+            if outcome {
+                breaker.succeeded(passage);
+            } else {
+                breaker.failed(passage, now, None);
+            }
+            assert_eq!(breaker.state(now), CircuitState::Closed);
+        }
+        let passage = granted(&mut breaker, now);
+        breaker.failed(passage, now, None);
+        assert_eq!(breaker.state(now), CircuitState::Open);
+        assert_eq!(breaker.admit(now), Admission::Refused { until: now + SETTINGS.probe_after });
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_its_failure_opens_again() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        let now = start + SETTINGS.probe_after;
+        assert_eq!(breaker.state(now), CircuitState::HalfOpen);
+        let probe = granted(&mut breaker, now);
+        assert!(matches!(breaker.admit(now), Admission::Refused { .. }));
+        breaker.failed(probe, now, Some(Duration::from_secs(60)));
+        assert_eq!(breaker.admit(now), Admission::Refused { until: now + Duration::from_secs(60) });
+    }
+
+    #[test]
+    fn a_probe_that_nobody_answers_for_does_not_block_the_next() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        let now = start + SETTINGS.probe_after;
+        let probe = granted(&mut breaker, now);
+        breaker.released(probe, now);
+        granted(&mut breaker, now);
+    }
+
+    #[test]
+    fn late_outcomes_from_before_do_not_close_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(SETTINGS);
+        let early = granted(&mut breaker, now);
+        for _ in 0..3 {
+            let passage = granted(&mut breaker, now);
+            breaker.failed(passage, now, None);
+        }
+        breaker.succeeded(early);
+        assert_eq!(breaker.state(now), CircuitState::Open);
+        let later = now + SETTINGS.probe_after;
+        let probe = granted(&mut breaker, later);
+        breaker.failed(early, later, None);
+        breaker.succeeded(probe);
+        assert_eq!(breaker.state(later), CircuitState::Closed);
+    }
+
+    #[test]
+    fn the_backlog_drains_in_doubling_rounds() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        let now = start + SETTINGS.probe_after;
+        let probe = granted(&mut breaker, now);
+        breaker.succeeded(probe);
+        let mut rounds = Vec::new();
+        for _ in 0..3 {
+            let mut running = Vec::new();
+            while let Admission::Granted(passage) = breaker.admit(now) {
+                running.push(passage);
+            }
+            rounds.push(running.len());
+            for passage in running {
+                breaker.succeeded(passage);
+            }
+        }
+        assert_eq!(rounds, [2, 4, 8]);
+        let all: Vec<_> = (0..500).map(|_| granted(&mut breaker, now)).collect();
+        assert_eq!(all.len(), 500, "at full concurrency nothing is held back");
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order, calls come through again once the vendor answers.
+        #[test]
+        fn it_never_stays_shut(steps in prop::collection::vec((0u8..5, 0u64..20), 0..200)) {
+            let mut now = Instant::now();
+            let mut breaker = Breaker::new(SETTINGS);
+            let mut running = Vec::new();
+            for (step, seconds) in steps {
+                now += Duration::from_secs(seconds);
+                match step {
+                    0 | 1 => {
+                        if let Admission::Granted(passage) = breaker.admit(now) {
+                            running.push(passage);
+                        }
+                    }
+                    2 => if let Some(passage) = running.pop() { breaker.succeeded(passage); },
+                    3 => if let Some(passage) = running.pop() { breaker.failed(passage, now, None); },
+                    _ => if let Some(passage) = running.pop() { breaker.released(passage, now); },
+                }
+            }
+            for passage in running {
+                breaker.released(passage, now);
+            }
+            now += SETTINGS.probe_after;
+            for _ in 0..100 {
+                let passage = granted(&mut breaker, now);
+                breaker.succeeded(passage);
+            }
+            prop_assert_eq!(breaker.state(now), CircuitState::Closed);
+        }
+    }
+}

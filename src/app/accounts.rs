@@ -1,0 +1,104 @@
+//! From the configuration of an account to its vendor: the only place that names every vendor.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::StartError;
+use crate::{
+    config::{Account, Config, UnknownUsers, VendorSettings},
+    domain::AccountName,
+    vendors::{Vendor, jfwms, qianyi},
+    webhooks,
+};
+
+/// One account, ready for the pipelines.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    pub vendor: Arc<dyn Vendor>,
+    /// What tells that two accounts share one client of the vendor.
+    pub client: String,
+    pub nonce_digits: u32,
+    /// The vendor's documented limits: operation or service, calls, in each such time.
+    pub limits: Vec<(String, u32, Duration)>,
+}
+
+/// Makes every account's vendor.
+pub fn connect(config: &Config) -> Result<BTreeMap<AccountName, Connected>, StartError> {
+    config
+        .accounts
+        .iter()
+        .map(|(name, account)| Ok((name.clone(), connect_one(name, account)?)))
+        .collect()
+}
+
+fn connect_one(name: &AccountName, account: &Account) -> Result<Connected, StartError> {
+    // The text of a TOML error could quote a secret; the keys were checked by `config` before.
+    let unreadable = |_error| StartError::Account {
+        account: name.to_string(),
+        reason: "its vendor's settings could not be read".to_owned(),
+    };
+    let refused = |reason: String| StartError::Account { account: name.to_string(), reason };
+    Ok(match &account.vendor {
+        VendorSettings::Jfwms(keys) => {
+            let settings: jfwms::Settings = keys.read().map_err(unreadable)?;
+            let client = settings.client_id.clone();
+            let nonce_digits = settings.nonce_digits;
+            let vendor = jfwms::Jfwms::new(name.clone(), settings)
+                .map_err(|error| refused(error.to_string()))?;
+            let client = format!("jfwms/{client}");
+            Connected { vendor: Arc::new(vendor), client, nonce_digits, limits: Vec::new() }
+        }
+        VendorSettings::Qianyi(keys) => {
+            let settings: qianyi::Settings = keys.read().map_err(unreadable)?;
+            let client = format!("qianyi/{}", settings.app_id);
+            let vendor = qianyi::Qianyi::new(name.clone(), settings)
+                .map_err(|error| refused(error.to_string()))?;
+            let limits = qianyi::operation_limits();
+            Connected { vendor: Arc::new(vendor), client, nonce_digits: 2, limits }
+        }
+    })
+}
+
+/// What the webhook listener has to know of each account.
+pub fn for_webhooks(
+    config: &Config,
+    accounts: &BTreeMap<AccountName, Connected>,
+) -> Vec<webhooks::Account> {
+    let strangers_are_ours = config.ingress.unknown_users == UnknownUsers::Account;
+    accounts
+        .iter()
+        .filter_map(|(name, connected)| Some((name, connected, config.accounts.get(name)?)))
+        .map(|(name, connected, account)| {
+            let vendor = connected.vendor.name();
+            let types = connected.vendor.event_types().iter();
+            let topics = types.map(|t| (t.name, config.topics.event(vendor, t.topic))).collect();
+            webhooks::Account {
+                name: name.clone(),
+                vendor: Arc::clone(&connected.vendor),
+                path_secret: account.path_secret.clone(),
+                allowed_sources: account.allowed_sources.clone(),
+                topics,
+                unrecognized_topic: config.topics.unrecognized(vendor),
+                users: webhooks::Users {
+                    accounts: users_of(config, accounts, &connected.client),
+                    strangers_are_ours,
+                },
+            }
+        })
+        .collect()
+}
+
+/// The users that are configured for any account of one client: the vendor has one webhook
+/// address a client, so each of its accounts may receive what belongs to another.
+fn users_of(
+    config: &Config,
+    accounts: &BTreeMap<AccountName, Connected>,
+    client: &str,
+) -> BTreeMap<String, AccountName> {
+    let mut users = BTreeMap::new();
+    for (name, account) in &config.accounts {
+        if accounts.get(name).is_some_and(|connected| connected.client == client) {
+            users.extend(account.user_ids.iter().map(|user| (user.clone(), name.clone())));
+        }
+    }
+    users
+}

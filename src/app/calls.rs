@@ -1,0 +1,135 @@
+//! The way out to the vendors: client, token store, metrics.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Connected, StartError};
+use crate::{
+    api_client::{
+        AccountEndpoint, ApiClient, ApiClientSettings, CircuitSettings, CircuitState,
+        FileTokenStore, MemoryTokenStore, RequestClass, RequestObserver, TokenStore,
+    },
+    clock,
+    config::{self, Config},
+    domain::AccountName,
+    metrics::Metrics,
+};
+
+/// How often the state of circuits and tokens is copied to the metrics.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// The client with every account of the configuration.
+pub fn api_client(
+    config: &Config,
+    accounts: &BTreeMap<AccountName, Connected>,
+    metrics: &Metrics,
+    tasks: &TaskTracker,
+) -> Result<ApiClient, StartError> {
+    let circuit = &config.commands.circuit;
+    let settings = ApiClientSettings {
+        call_timeout: config.commands.call_timeout,
+        circuit: CircuitSettings {
+            failures: circuit.failures,
+            probe_after: circuit.probe_after,
+            ..CircuitSettings::default()
+        },
+        ..ApiClientSettings::default()
+    };
+    let observer = Arc::new(Observer { metrics: metrics.clone() });
+    let mut client =
+        ApiClient::new(settings, token_store(config, accounts)?, observer, tasks.clone())?;
+    for (name, connected) in accounts {
+        let Some(account) = config.accounts.get(name) else { continue };
+        let endpoint = AccountEndpoint {
+            base_url: account.base_url.clone(),
+            vendor: Arc::clone(&connected.vendor),
+            nonce_digits: connected.nonce_digits,
+            limits: connected.limits.clone(),
+        };
+        client.add_account(name.clone(), endpoint)?;
+    }
+    Ok(client)
+}
+
+fn token_store(
+    config: &Config,
+    accounts: &BTreeMap<AccountName, Connected>,
+) -> Result<Arc<dyn TokenStore>, StartError> {
+    let tokens = &config.tokens;
+    match (tokens.store, &tokens.path) {
+        (config::TokenStore::File, Some(path)) => {
+            let key = tokens.key.as_ref().ok_or_else(|| {
+                StartError::Tokens(
+                    "`tokens.key` is not set: the file's tokens have to be sealed; make one with \
+                     `openssl rand -hex 32`"
+                        .to_owned(),
+                )
+            })?;
+            let store = FileTokenStore::new(path, key, tokens.previous_key.as_ref())
+                .map_err(|error| StartError::Tokens(error.to_string()))?;
+            Ok(Arc::new(store))
+        }
+        (config::TokenStore::File, None) => {
+            Err(StartError::Tokens("`tokens.path` has to name a file".to_owned()))
+        }
+        (config::TokenStore::Topic, _) => {
+            // A refreshed token that nobody stored is lost with the process, and where the vendor
+            // rotates refresh tokens a person would have to authorise again.
+            let renewing = accounts.iter().find(|(_, connected)| {
+                let configured = connected.vendor.tokens().and_then(|tokens| tokens.configured());
+                configured.is_some_and(|tokens| tokens.refresh_token.is_some())
+            });
+            match renewing {
+                Some((name, _)) => Err(StartError::Tokens(format!(
+                    "account `{name}` has a `refresh_token`, and this version stores renewed \
+                     tokens in a file only: set `tokens.store = \"file\"`, `tokens.path` and \
+                     `tokens.key`"
+                ))),
+                None => Ok(Arc::new(MemoryTokenStore::default())),
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Observer {
+    metrics: Metrics,
+}
+
+impl RequestObserver for Observer {
+    fn request(
+        &self,
+        account: &AccountName,
+        operation: &str,
+        class: RequestClass,
+        elapsed: Duration,
+    ) {
+        let (account, class) = (account.as_str(), class.name());
+        self.metrics.vendor_request(account, operation, class, elapsed.as_secs_f64());
+    }
+}
+
+/// Copies what the accounts stand like to the metrics, until `stop`.
+pub(super) async fn watch(client: Arc<ApiClient>, metrics: Metrics, stop: CancellationToken) {
+    loop {
+        for (account, state) in client.circuit_states() {
+            let state = match state {
+                CircuitState::Closed => 0,
+                CircuitState::HalfOpen => 1,
+                CircuitState::Open => 2,
+            };
+            metrics.circuit_state(account.as_str(), state);
+        }
+        let now = clock::now();
+        for (account, status) in client.token_statuses() {
+            if let Some(seconds) = status.expires_in_seconds(now) {
+                metrics.token_expires_in(account.as_str(), seconds);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

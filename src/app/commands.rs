@@ -1,0 +1,326 @@
+//! What the command pipeline needs of the others, put together.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Connected, client_settings, topics};
+use crate::{
+    admin::Readiness,
+    api_client::{ApiClient, Report, SendError, Sent},
+    avro::{self, CommandReader, Encoders, Limits, Registry},
+    commands::{
+        self, Account, Calls, Deps, Headers, Judged, Known, OutgoingRecord, PublishError, Purpose,
+        ReadCommand, ReadError, Reads, Replies, SendFailure,
+    },
+    config::{self, Config},
+    domain::{
+        AccountName, Attempt, CommandReply, Operation, PlannedCall, ReplyStatus, VendorAnswer,
+    },
+    kafka::{self, GroupProtocol, Publisher},
+    metrics::Metrics,
+};
+
+/// The name in dead letters' `__connect.errors.connector.name`.
+const CONNECTOR_NAME: &str = "wms-connector";
+/// The label of operations that could not be read.
+const UNREADABLE: &str = "unreadable";
+/// librdkafka's default for the classic protocol.
+const SESSION: Duration = Duration::from_secs(45);
+
+/// Everything the pipeline works with.
+pub(super) struct Work<'a> {
+    pub(super) config: &'a Config,
+    pub(super) accounts: &'a BTreeMap<AccountName, Connected>,
+    pub(super) registry: Option<Registry>,
+    pub(super) encoders: Arc<Encoders>,
+    pub(super) publisher: Publisher,
+    pub(super) api_client: Arc<ApiClient>,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+}
+
+impl Work<'_> {
+    /// Consumes until `stop`, then finishes what is in flight and commits. The error is for what
+    /// waiting does not mend.
+    pub(super) fn consume(
+        self,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let settings = self.settings();
+        let protocol = match self.config.commands.group_protocol {
+            config::GroupProtocol::Classic => GroupProtocol::Classic,
+            config::GroupProtocol::Consumer => GroupProtocol::Consumer,
+        };
+        let consumer =
+            client_settings(self.config).command_consumer(&self.config.commands.group_id, protocol);
+        self.declare_metrics();
+        let account = |(name, connected): (&AccountName, &Connected)| {
+            let account = Account { name: name.clone(), vendor: Arc::clone(&connected.vendor) };
+            (name.to_string(), account)
+        };
+        let deps = Deps {
+            reads: Codec {
+                reader: CommandReader::new(self.registry, Limits::default()),
+                encoders: self.encoders,
+            },
+            calls: Client(Arc::clone(&self.api_client)),
+            replies: Records(self.publisher),
+            metrics: Arc::new(Counted {
+                metrics: self.metrics,
+                readiness: self.readiness,
+                api_client: self.api_client,
+            }),
+            accounts: self.accounts.iter().map(account).collect(),
+        };
+        async move {
+            commands::run(consumer, settings, deps, stop).await.map_err(|error| error.to_string())
+        }
+    }
+
+    fn settings(&self) -> commands::Settings {
+        let commands = &self.config.commands;
+        let session = ["session.timeout.ms"].iter().find_map(|name| {
+            let kafka = &self.config.kafka;
+            let text = kafka.consumer.get(*name).or_else(|| kafka.properties.get(*name))?;
+            text.parse().ok().map(Duration::from_millis)
+        });
+        commands::Settings {
+            topics: topics::command_operations(self.config),
+            default_reply_topic: self.config.topics.replies(),
+            reply_topics: commands.reply_topics.clone(),
+            connector_name: CONNECTOR_NAME.to_owned(),
+            max_in_flight: commands.max_in_flight,
+            max_in_flight_per_account: (commands.max_in_flight * 3 / 4).max(1),
+            window: commands.window,
+            call_timeout: commands.call_timeout,
+            session: session.unwrap_or(SESSION),
+            shutdown_timeout: self.config.shutdown_timeout,
+            retry: commands::retry::Policy {
+                max_attempts: commands.retry.max_attempts,
+                max_elapsed: commands.retry.max_elapsed,
+                initial_backoff: commands.retry.initial_backoff,
+                max_backoff: commands.retry.max_backoff,
+            },
+            ..commands::Settings::default()
+        }
+    }
+
+    /// Lets the counters of every account exist from the start.
+    fn declare_metrics(&self) {
+        let statuses = [
+            ReplyStatus::Succeeded,
+            ReplyStatus::Accepted,
+            ReplyStatus::Rejected,
+            ReplyStatus::Failed,
+            ReplyStatus::Unknown,
+        ];
+        for account in self.accounts.keys() {
+            for operation in Operation::ALL {
+                for status in statuses {
+                    let label = status_label(status);
+                    self.metrics.command_exists(account.as_str(), operation.name(), label);
+                }
+            }
+            self.metrics.circuit_state(account.as_str(), 0);
+        }
+        for topic in topics::command_topics(self.config) {
+            self.metrics.dead_letters_exist(&self.config.topics.dlq(&topic));
+        }
+        self.metrics.in_flight("commands", 0);
+    }
+}
+
+fn status_label(status: ReplyStatus) -> &'static str {
+    match status {
+        ReplyStatus::Succeeded => "SUCCEEDED",
+        ReplyStatus::Accepted => "ACCEPTED",
+        ReplyStatus::Rejected => "REJECTED",
+        ReplyStatus::Failed => "FAILED",
+        ReplyStatus::Unknown => "UNKNOWN",
+    }
+}
+
+/// `avro` as the pipeline sees it.
+struct Codec {
+    reader: CommandReader,
+    encoders: Arc<Encoders>,
+}
+
+impl Reads for Codec {
+    async fn read(
+        &self,
+        expected: Option<Operation>,
+        headers: &Headers,
+        payload: Option<&[u8]>,
+    ) -> Result<ReadCommand, ReadError> {
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let known = |identity: Box<avro::Identity>| {
+            let avro::Identity { operation, account, command_id, document_number, json } =
+                *identity;
+            Box::new(Known { operation, account, command_id, document_number, json })
+        };
+        match self.reader.read(expected, headers, payload).await {
+            Ok(avro::ReadCommand { command, json, ignored }) => {
+                Ok(ReadCommand { command, json, ignored })
+            }
+            Err(avro::ReadError::Invalid { field, message, identity }) => {
+                Err(ReadError::Invalid { field, message, known: known(identity) })
+            }
+            Err(avro::ReadError::Unreadable { message, identity }) => {
+                Err(ReadError::Unreadable { message, known: known(identity) })
+            }
+            Err(avro::ReadError::RegistryUnavailable { message }) => {
+                Err(ReadError::RegistryUnavailable { message })
+            }
+        }
+    }
+
+    fn reply_avro(&self, reply: &CommandReply) -> Result<Vec<u8>, String> {
+        avro::encode_reply(&self.encoders, reply).map_err(|error| error.to_string())
+    }
+
+    fn reply_json(&self, reply: &CommandReply) -> Result<Vec<u8>, String> {
+        avro::reply_json(reply).map_err(|error| error.to_string())
+    }
+}
+
+/// `api_client` as the pipeline sees it.
+struct Client(Arc<ApiClient>);
+
+impl Calls for Client {
+    type Sent = Sent;
+
+    async fn send(
+        &self,
+        account: &AccountName,
+        purpose: Purpose,
+        plan: impl Fn(&Attempt<'_>) -> PlannedCall + Send + Sync,
+        deadline: Instant,
+    ) -> Result<Sent, SendFailure> {
+        let label = match purpose {
+            Purpose::Operation(operation) => operation.name(),
+            Purpose::LookUp(operation) => look_up_label(operation),
+        };
+        self.0.send(account, label, plan, deadline).await.map_err(|error| match error {
+            SendError::NotSent(reason) => SendFailure::NotSent(reason),
+            SendError::NoAnswer(reason) => SendFailure::NoAnswer(reason),
+            SendError::BodyTooLarge => SendFailure::NoAnswer(error.to_string()),
+            SendError::CircuitOpen { until } => SendFailure::CircuitOpen { until },
+            SendError::NoTokens { message } => SendFailure::NoTokens { message },
+            SendError::Stopped { message } => SendFailure::Stopped { message },
+        })
+    }
+
+    fn answer<'a>(&self, sent: &'a Sent) -> &'a VendorAnswer {
+        &sent.answer
+    }
+
+    fn report(&self, sent: &Sent, judged: Judged<'_>) {
+        self.0.report(
+            sent,
+            match judged {
+                Judged::Operation(verdict) => Report::of(verdict),
+                Judged::LookUp(look_up) => Report::of_look_up(look_up),
+            },
+        );
+    }
+
+    async fn renew_tokens(&self, account: &AccountName, sent: &Sent) {
+        let Some(used) = &sent.used else { return };
+        if let Err(error) = self.0.renew_after_refusal(account, used).await {
+            tracing::warn!(%account, %error, "the access token was not renewed");
+        }
+    }
+
+    fn circuit_open(&self, account: &AccountName) -> bool {
+        self.0.circuit_is_open(account)
+    }
+}
+
+/// The label of a look-up in limits and metrics.
+pub(super) fn look_up_label(operation: Operation) -> &'static str {
+    match operation {
+        Operation::CreateOrder | Operation::CancelOrder => "look-up-order",
+        Operation::CreateAsn | Operation::CancelAsn => "look-up-asn",
+        Operation::Call => "look-up",
+    }
+}
+
+/// `kafka` as the pipeline sees it.
+struct Records(Publisher);
+
+impl Replies for Records {
+    async fn publish(
+        &self,
+        record: OutgoingRecord,
+        timeout: Duration,
+    ) -> Result<(i32, i64), PublishError> {
+        let OutgoingRecord { topic, partition, key, payload, headers } = record;
+        let record =
+            kafka::OutgoingRecord { topic, partition, key, payload, headers, timestamp: None };
+        self.0.publish(record, timeout).await.map_err(|error| match error {
+            kafka::PublishError::TooLarge { .. } => PublishError::TooLarge,
+            kafka::PublishError::UnknownTopic { .. } => PublishError::UnknownTopic,
+            kafka::PublishError::UnknownPartition { .. } => PublishError::UnknownPartition,
+            kafka::PublishError::TimedOut { .. } => PublishError::TimedOut,
+            kafka::PublishError::Retriable { reason, .. } => PublishError::Retriable(reason),
+            kafka::PublishError::Refused { reason, .. } => PublishError::Refused(reason),
+        })
+    }
+
+    async fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.0.flush(timeout).await {
+            tracing::error!(%error, "the producer did not confirm everything");
+        }
+    }
+}
+
+/// `metrics` and `admin` as the pipeline sees them.
+struct Counted {
+    metrics: Metrics,
+    readiness: Readiness,
+    api_client: Arc<ApiClient>,
+}
+
+impl commands::Metrics for Counted {
+    fn ended(
+        &self,
+        account: &str,
+        operation: Option<Operation>,
+        status: ReplyStatus,
+        took: Duration,
+    ) {
+        let operation = operation.map_or(UNREADABLE, Operation::name);
+        self.metrics.command(account, operation, status_label(status));
+        self.metrics.command_seconds(took.as_secs_f64());
+    }
+
+    fn dead_letter(&self, topic: &str) {
+        self.metrics.dead_letter(topic);
+    }
+
+    fn reply_diverted(&self) {
+        self.metrics.reply_error("diverted");
+    }
+
+    fn in_flight(&self, calls: usize) {
+        self.metrics.in_flight("commands", i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    fn lag(&self, topic: &str, partition: i32, lag: Option<i64>) {
+        match lag {
+            Some(lag) => self.metrics.consumer_lag(topic, partition, lag),
+            None => self.metrics.consumer_lag_gone(topic, partition),
+        }
+    }
+
+    fn group(&self, joined: bool, _partitions: usize) {
+        let state = if joined { Ok(()) } else { Err("the group is not joined".to_owned()) };
+        self.readiness.set("commands", state);
+        // Until the group's whole count of partitions is known, each process keeps the whole
+        // limit to itself only while it is alone.
+        let _ = &self.api_client;
+    }
+}

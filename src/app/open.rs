@@ -1,0 +1,157 @@
+//! What has to be there before work begins: Kafka, its topics, the registry, its schemas.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{KAFKA_TIMEOUT, Parts, StartError, accounts::Connected, calls, client_settings};
+use super::{schemas, topics};
+use crate::{
+    admin::Readiness,
+    api_client::ApiClient,
+    avro::{Encoders, Registry, Subject},
+    config::Config,
+    domain::AccountName,
+    kafka::{Publisher, Topics},
+    metrics::Metrics,
+};
+
+/// How long the start waits before it asks an absent Kafka or registry again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// A reply may take longer than a webhook's answer: nobody waits for it over HTTP.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the pipelines share.
+pub(super) struct Opened {
+    pub(super) encoders: Arc<Encoders>,
+    pub(super) publisher: Publisher,
+    pub(super) api_client: Arc<ApiClient>,
+    pub(super) registry: Option<Registry>,
+}
+
+/// Waits for Kafka and the registry, says so, and checks what they hold.
+pub(super) async fn open(
+    config: &Config,
+    parts: Parts,
+    accounts: &BTreeMap<AccountName, Connected>,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    calls: &TaskTracker,
+) -> Result<Opened, StartError> {
+    let api_client = Arc::new(calls::api_client(config, accounts, metrics, calls)?);
+    let said = |reason: &str| {
+        for (part, wanted) in [("webhooks", parts.webhooks), ("commands", parts.commands)] {
+            if wanted {
+                readiness.set(part, Err(reason.to_owned()));
+            }
+        }
+    };
+    let admin = client_settings(config).admin();
+    let cluster = patiently(stop, &said, || {
+        let admin = admin.clone();
+        async move {
+            let asked = tokio::task::spawn_blocking(move || Topics::fetch(&admin, KAFKA_TIMEOUT));
+            match asked.await {
+                Ok(Ok(cluster)) => Ok(cluster),
+                Ok(Err(unreachable)) => Err(Attempt::Again(unreachable.to_string())),
+                Err(_cancelled) => Err(Attempt::Never(StartError::Stopped)),
+            }
+        }
+    })
+    .await?;
+    let wanted = wanted_topics(config, parts);
+    let missing = cluster.missing(wanted.iter().map(String::as_str));
+    if !missing.is_empty() {
+        let names = missing.into_iter().map(str::to_owned).collect();
+        return Err(StartError::MissingTopics { names });
+    }
+
+    let registry = schemas::registry(config)?;
+    let encoders = match &registry {
+        None => Encoders::single_object().map_err(schemas::SchemasError::Schema)?,
+        Some(registry) => {
+            let subjects = wanted_subjects(config, parts);
+            let register = config.schema_registry.auto_register;
+            let ids = patiently(stop, &said, || async {
+                schemas::registry_ids(registry, &subjects, register).await.map_err(|error| {
+                    if error.is_transient() {
+                        Attempt::Again(error.to_string())
+                    } else {
+                        Attempt::Never(error.into())
+                    }
+                })
+            })
+            .await?;
+            Encoders::confluent(&ids).map_err(schemas::SchemasError::Schema)?
+        }
+    };
+    let timeout = if parts.webhooks { config.ingress.publish_timeout } else { REPLY_TIMEOUT };
+    let publisher = Publisher::new(client_settings(config).producer(timeout))?;
+    Ok(Opened { encoders: Arc::new(encoders), publisher, api_client, registry })
+}
+
+/// Why an attempt did not succeed.
+enum Attempt {
+    /// Asking again may help.
+    Again(String),
+    Never(StartError),
+}
+
+/// Asks until there is an answer, says why there is none, and ends when the process shall stop.
+async fn patiently<T, F: Future<Output = Result<T, Attempt>>>(
+    stop: &CancellationToken,
+    said: &impl Fn(&str),
+    ask: impl Fn() -> F,
+) -> Result<T, StartError> {
+    loop {
+        let asked = tokio::select! {
+            asked = ask() => asked,
+            () = stop.cancelled() => return Err(StartError::Stopped),
+        };
+        match asked {
+            Ok(answer) => return Ok(answer),
+            Err(Attempt::Never(error)) => return Err(error),
+            Err(Attempt::Again(reason)) => {
+                tracing::warn!(reason, "waiting; nothing is received yet");
+                said(&reason);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_AGAIN) => {}
+            () = stop.cancelled() => return Err(StartError::Stopped),
+        }
+    }
+}
+
+/// The topics this process works with.
+fn wanted_topics(config: &Config, parts: Parts) -> Vec<String> {
+    let mut wanted = Vec::new();
+    if parts.webhooks {
+        for vendor in topics::configured_vendors(config) {
+            wanted.extend(topics::event_topics(config, vendor));
+        }
+    }
+    if parts.commands {
+        for topic in topics::command_topics(config) {
+            wanted.push(config.topics.dlq(&topic));
+            wanted.push(topic);
+        }
+        wanted.push(config.topics.replies());
+    }
+    wanted
+}
+
+/// The subjects of what this process writes and reads.
+fn wanted_subjects(config: &Config, parts: Parts) -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    if parts.webhooks {
+        for vendor in topics::configured_vendors(config) {
+            subjects.extend(topics::event_subjects(config, vendor));
+        }
+    }
+    if parts.commands {
+        subjects.extend(topics::command_subjects(config));
+    }
+    subjects
+}

@@ -1,0 +1,179 @@
+//! Records to bytes: the prefix that names the schema, then the datum, written field by field
+//! without a tree in between.
+
+use std::{collections::HashMap, fmt};
+
+use apache_avro::{error::Details, writer::datum::GenericDatumWriter};
+
+use super::{
+    json::shorten_to,
+    schemas::{self, Known},
+    shape::SchemaError,
+};
+
+/// How a record says which schema it was written with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// Confluent's wire format: `0x00` and the registry's id, big-endian.
+    Confluent(u32),
+    /// Avro's single-object encoding: `C3 01` and the schema's CRC-64-AVRO, little-endian.
+    SingleObject,
+}
+
+impl Prefix {
+    /// The bytes before the datum.
+    pub(crate) fn bytes(self, known: &Known) -> Vec<u8> {
+        match self {
+            Self::Confluent(id) => [&[0x00][..], &id.to_be_bytes()].concat(),
+            Self::SingleObject => [&[0xc3, 0x01][..], &known.fingerprint.to_le_bytes()].concat(),
+        }
+    }
+}
+
+/// Why a record could not be encoded. Both are mistakes of ours, not of a sender.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    #[error("`{0}` has no schema, or no id in the registry")]
+    UnknownRecord(String),
+    #[error("`{record}` does not fit its schema: {message}")]
+    Mismatch { record: String, message: String },
+}
+
+/// An encoder for every record, built once.
+pub struct Encoders {
+    by_record: HashMap<&'static str, Encoder>,
+}
+
+struct Encoder {
+    prefix: Vec<u8>,
+    writer: GenericDatumWriter<'static>,
+}
+
+impl fmt::Debug for Encoders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_record.keys()).finish()
+    }
+}
+
+impl Encoders {
+    /// Every record in single-object encoding, for a cluster without a registry.
+    pub fn single_object() -> Result<Self, SchemaError> {
+        Self::build(|_| Some(Prefix::SingleObject))
+    }
+
+    /// Records in Confluent's wire format, by the ids of their subjects (of the reply: that of the
+    /// default reply topic's). A record without an id is not written.
+    pub fn confluent(ids: &HashMap<String, u32>) -> Result<Self, SchemaError> {
+        Self::build(|known| ids.get(known.record).copied().map(Prefix::Confluent))
+    }
+
+    fn build(prefix: impl Fn(&Known) -> Option<Prefix>) -> Result<Self, SchemaError> {
+        let mut by_record = HashMap::new();
+        for known in schemas::all()? {
+            if let Some(prefix) = prefix(known) {
+                let writer = GenericDatumWriter::builder(&known.schema)
+                    .build()
+                    .map_err(|e| SchemaError(format!("{}: {e}", known.record)))?;
+                by_record.insert(known.record, Encoder { prefix: prefix.bytes(known), writer });
+            }
+        }
+        Ok(Self { by_record })
+    }
+
+    /// Encodes a record, whose members are those of its schema, in the schema's order.
+    pub fn encode(
+        &self,
+        record_full_name: &str,
+        value: &dyn erased_serde::Serialize,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let encoder = self
+            .by_record
+            .get(record_full_name)
+            .ok_or_else(|| EncodeError::UnknownRecord(record_full_name.to_owned()))?;
+        let mut bytes = Vec::with_capacity(1_024);
+        bytes.extend_from_slice(&encoder.prefix);
+        encoder.writer.write_ser(&mut bytes, &value).map_err(|error| EncodeError::Mismatch {
+            record: record_full_name.to_owned(),
+            message: explain(error),
+        })?;
+        Ok(bytes)
+    }
+}
+
+/// The library's error without the schema it repeats in full.
+fn explain(error: apache_avro::Error) -> String {
+    let text = match error.into_details() {
+        Details::SerializeRecordFieldWithSchema { field_name, error, .. } => {
+            format!("field `{field_name}`: {error}")
+        }
+        Details::SerializeValueWithSchema { value_type, value, .. } => {
+            format!("a {value_type}: {value}")
+        }
+        other => other.to_string(),
+    };
+    shorten_to(&text, 300)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::{super::canonical, *};
+
+    #[test]
+    fn the_prefix_names_the_schema() {
+        let known = schemas::of_record("wms.commands.Call").unwrap();
+        assert_eq!(Prefix::Confluent(0x0102).bytes(known), [0, 0, 0, 1, 2]);
+        let form = canonical::canonical_form(&known.shape);
+        let single = Prefix::SingleObject.bytes(known);
+        assert_eq!(single[..2], [0xc3, 0x01]);
+        assert_eq!(single[2..], canonical::fingerprint(&form).to_le_bytes());
+    }
+
+    #[test]
+    fn a_record_that_has_no_id_or_does_not_fit_is_refused() {
+        #[derive(Serialize)]
+        struct Call {
+            account: i64,
+        }
+        let ids = HashMap::from([("wms.commands.Call".to_owned(), 7)]);
+        let encoders = Encoders::confluent(&ids).unwrap();
+        let unknown = encoders.encode("wms.commands.CancelAsn", &Call { account: 1 });
+        assert_eq!(unknown, Err(EncodeError::UnknownRecord("wms.commands.CancelAsn".into())));
+        match encoders.encode("wms.commands.Call", &Call { account: 1 }) {
+            Err(EncodeError::Mismatch { record, message }) => {
+                assert_eq!(record, "wms.commands.Call");
+                assert!(message.contains("account"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Run with `--ignored --nocapture`; the figure of a debug build is an upper bound.
+    #[test]
+    #[ignore = "a measurement, not a check"]
+    fn how_long_ten_lines_take() {
+        #[derive(Serialize)]
+        struct Line {
+            sku: &'static str,
+            quantity: i64,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Order {
+            account: &'static str,
+            asn_number: &'static str,
+            warehouse: &'static str,
+            lines: Vec<Line>,
+        }
+        let lines = (0..10).map(|_| Line { sku: "SKU-0001", quantity: 5 }).collect();
+        let order = Order { account: "a", asn_number: "1", warehouse: "w", lines };
+        let encoders = Encoders::single_object().unwrap();
+        let started = std::time::Instant::now();
+        for _ in 0..10_000 {
+            let bytes = encoders.encode("wms.commands.CreateAsn", &order).unwrap();
+            assert!(bytes.len() > 100);
+        }
+        println!("{:?} a record of ten lines", started.elapsed() / 10_000);
+    }
+}

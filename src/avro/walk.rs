@@ -1,0 +1,374 @@
+//! Brings a value, from Avro or from JSON, into the one form the command types deserialise from,
+//! guided by our schema, and says precisely what does not fit.
+//!
+//! The form: decimals and dates as text, moments as milliseconds since the epoch, bytes as base64,
+//! every field present (defaults filled in), `vendorFields` as any JSON.
+
+use std::{collections::HashSet, fmt};
+
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    datum::Datum,
+    json::{self, Json, shorten},
+    limits::Limits,
+    scalar,
+    shape::{Field, Record, Shape, Type, TypeId},
+};
+
+/// A value that is not what the schema asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// Where, as a path (`lines[2].quantity`); none: the whole record.
+    pub(crate) path: Option<String>,
+    /// One sentence that says what is wrong and how to mend it.
+    pub(crate) message: String,
+}
+
+/// What is read.
+pub(crate) enum Source<'a> {
+    Json(&'a RawValue),
+    Avro(Datum<'a>),
+}
+
+/// A value in the common form, with the paths of what the writer set and our schema does not know.
+pub(crate) struct Normal {
+    pub(crate) value: Value,
+    pub(crate) ignored: Vec<String>,
+}
+
+/// Reads a whole record.
+pub(crate) fn normalise(
+    shape: &Shape,
+    source: Source<'_>,
+    limits: &Limits,
+) -> Result<Normal, Problem> {
+    let mut walker =
+        Walker { shape, values: limits.values, depth: limits.depth, ignored: Vec::new() };
+    let value = walker.value(shape.root(), source, &Path::Root)?;
+    Ok(Normal { value, ignored: walker.ignored })
+}
+
+/// Where the walk is; rendered only when something is said about it.
+enum Path<'p> {
+    Root,
+    Member(&'p Path<'p>, &'p str),
+    Item(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Path::Root, name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl Path<'_> {
+    fn problem(&self, what: impl fmt::Display) -> Problem {
+        match self {
+            Self::Root => Problem { path: None, message: what.to_string() },
+            _ => {
+                let path = self.to_string();
+                Problem { message: format!("`{path}`: {what}"), path: Some(path) }
+            }
+        }
+    }
+}
+
+/// Fields that mean more than their Avro type says.
+enum Special {
+    /// A map whose values are JSON text in Avro and any JSON in JSON.
+    JsonMap,
+    /// JSON text in Avro, any JSON in JSON.
+    JsonText,
+    /// A count of pieces.
+    AtLeastOne,
+}
+
+fn special(record: &Record, field: &Field) -> Option<Special> {
+    match (record.short_name(), field.name.as_str()) {
+        (_, "vendorFields") => Some(Special::JsonMap),
+        ("Call", "body") => Some(Special::JsonText),
+        (_, "quantity") => Some(Special::AtLeastOne),
+        _ => None,
+    }
+}
+
+struct Walker<'s> {
+    shape: &'s Shape,
+    values: usize,
+    depth: usize,
+    ignored: Vec<String>,
+}
+
+impl<'s> Walker<'s> {
+    fn count(&mut self, path: &Path<'_>) -> Result<(), Problem> {
+        self.values =
+            self.values.checked_sub(1).ok_or_else(|| path.problem("it holds too many values"))?;
+        Ok(())
+    }
+
+    fn value(&mut self, id: TypeId, source: Source<'_>, path: &Path<'_>) -> Result<Value, Problem> {
+        self.count(path)?;
+        let shape = self.shape;
+        match shape.get(id) {
+            Type::Union(variants) => self.nullable(variants, source, path),
+            Type::Record(record) => self.record(record, source, path),
+            Type::Array(items) => self.array(*items, source, path),
+            Type::Map(values) => self.map(*values, source, path),
+            simple => match source {
+                Source::Json(raw) => {
+                    let json = json::open(raw).map_err(|e| path.problem(e))?;
+                    scalar::from_json(simple, json).map_err(|e| path.problem(e))
+                }
+                Source::Avro(datum) => {
+                    scalar::from_avro(simple, datum).map_err(|e| path.problem(e))
+                }
+            },
+        }
+    }
+
+    fn nullable(
+        &mut self,
+        variants: &'s [TypeId],
+        source: Source<'_>,
+        path: &Path<'_>,
+    ) -> Result<Value, Problem> {
+        let is_null = match &source {
+            Source::Json(raw) => raw.get() == "null",
+            Source::Avro(datum) => *datum == Datum::Null,
+        };
+        let shape = self.shape;
+        let mut others =
+            variants.iter().copied().filter(|id| !matches!(shape.get(*id), Type::Null));
+        match others.next() {
+            _ if is_null => Ok(Value::Null),
+            // Our schemas have no union but a type or null.
+            Some(other) => self.value(other, source, path),
+            None => Err(path.problem("expected null")),
+        }
+    }
+
+    fn record(
+        &mut self,
+        record: &'s Record,
+        source: Source<'_>,
+        path: &Path<'_>,
+    ) -> Result<Value, Problem> {
+        let mut given: Vec<(String, Option<Source<'_>>)> = match source {
+            Source::Json(raw) => match json::open(raw).map_err(|e| path.problem(e))? {
+                Json::Object(members) => {
+                    members.into_iter().map(|(name, raw)| (name, Some(Source::Json(raw)))).collect()
+                }
+                other => {
+                    return Err(path.problem(format_args!(
+                        "expected an object ({}), got {}",
+                        record.short_name(),
+                        other.describe()
+                    )));
+                }
+            },
+            Source::Avro(Datum::Record(written, values)) => {
+                self.avro_members(record, written, values, path)
+            }
+            Source::Avro(other) => {
+                return Err(path.problem(format_args!(
+                    "expected a record {}, got {}",
+                    record.short_name(),
+                    scalar::describe(&other)
+                )));
+            }
+        };
+        if let Some((name, _)) =
+            given.iter().find(|(name, _)| record.fields.iter().all(|field| field.name != *name))
+        {
+            return Err(unknown(record, name, path));
+        }
+        let mut normal = Map::with_capacity(record.fields.len());
+        for field in &record.fields {
+            let path = Path::Member(path, &field.name);
+            let source =
+                given.iter_mut().find(|(name, _)| *name == field.name).and_then(|(_, s)| s.take());
+            let value = match (source, &field.default) {
+                (Some(source), _) => self.field(record, field, source, &path)?,
+                (None, Some(default)) => default.clone(),
+                (None, None) => return Err(path.problem("it is missing and has no default")),
+            };
+            normal.insert(field.name.clone(), value);
+        }
+        Ok(Value::Object(normal))
+    }
+
+    /// The members of an Avro record under our names. Fields that our schema does not know are left
+    /// out, as Avro's resolution says; those that were set are told.
+    fn avro_members<'a>(
+        &mut self,
+        record: &Record,
+        written: &'a Record,
+        values: Vec<Datum<'a>>,
+        path: &Path<'_>,
+    ) -> Vec<(String, Option<Source<'a>>)> {
+        let mut members = Vec::with_capacity(values.len());
+        for (field, datum) in written.fields.iter().zip(values) {
+            let ours = record
+                .fields
+                .iter()
+                .find(|ours| ours.name == field.name || ours.aliases.contains(&field.name));
+            match ours {
+                Some(ours) => members.push((ours.name.clone(), Some(Source::Avro(datum)))),
+                None if scalar::is_unset(&datum, field.default.as_ref()) => {}
+                None => self.ignored.push(Path::Member(path, &field.name).to_string()),
+            }
+        }
+        members
+    }
+
+    fn field(
+        &mut self,
+        record: &Record,
+        field: &'s Field,
+        source: Source<'_>,
+        path: &Path<'_>,
+    ) -> Result<Value, Problem> {
+        match special(record, field) {
+            None => self.value(field.type_id, source, path),
+            Some(Special::JsonMap) => self.json_map(source, path),
+            Some(Special::JsonText) => self.json_text(source, path),
+            Some(Special::AtLeastOne) => {
+                let value = self.value(field.type_id, source, path)?;
+                if value.as_i64().is_some_and(|count| count < 1) {
+                    return Err(path.problem("it must be at least 1"));
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    fn array(
+        &mut self,
+        items: TypeId,
+        source: Source<'_>,
+        path: &Path<'_>,
+    ) -> Result<Value, Problem> {
+        let sources: Vec<Source<'_>> = match source {
+            Source::Json(raw) => match json::open(raw).map_err(|e| path.problem(e))? {
+                Json::Array(items) => items.into_iter().map(Source::Json).collect(),
+                other => {
+                    return Err(
+                        path.problem(format_args!("expected an array, got {}", other.describe()))
+                    );
+                }
+            },
+            Source::Avro(Datum::Array(items)) => items.into_iter().map(Source::Avro).collect(),
+            Source::Avro(other) => {
+                return Err(path
+                    .problem(format_args!("expected an array, got {}", scalar::describe(&other))));
+            }
+        };
+        let normal = sources
+            .into_iter()
+            .enumerate()
+            .map(|(index, source)| self.value(items, source, &Path::Item(path, index)));
+        Ok(Value::Array(normal.collect::<Result<_, _>>()?))
+    }
+
+    fn entries<'a>(
+        &mut self,
+        source: Source<'a>,
+        path: &Path<'_>,
+    ) -> Result<Vec<(String, Source<'a>)>, Problem> {
+        match source {
+            Source::Json(raw) => match json::open(raw).map_err(|e| path.problem(e))? {
+                Json::Object(members) => {
+                    Ok(members.into_iter().map(|(name, raw)| (name, Source::Json(raw))).collect())
+                }
+                other => {
+                    Err(path.problem(format_args!("expected an object, got {}", other.describe())))
+                }
+            },
+            Source::Avro(Datum::Map(entries)) => {
+                let mut names = HashSet::with_capacity(entries.len());
+                if let Some((name, _)) = entries.iter().find(|(name, _)| !names.insert(*name)) {
+                    let name = shorten(name);
+                    return Err(path.problem(format_args!("the name `{name}` stands in it twice")));
+                }
+                Ok(entries.into_iter().map(|(n, d)| (n.to_owned(), Source::Avro(d))).collect())
+            }
+            Source::Avro(other) => {
+                Err(path.problem(format_args!("expected a map, got {}", scalar::describe(&other))))
+            }
+        }
+    }
+
+    fn map(
+        &mut self,
+        values: TypeId,
+        source: Source<'_>,
+        path: &Path<'_>,
+    ) -> Result<Value, Problem> {
+        let mut normal = Map::new();
+        for (name, source) in self.entries(source, path)? {
+            let value = self.value(values, source, &Path::Member(path, &name))?;
+            normal.insert(name, value);
+        }
+        Ok(Value::Object(normal))
+    }
+
+    fn json_map(&mut self, source: Source<'_>, path: &Path<'_>) -> Result<Value, Problem> {
+        let mut normal = Map::new();
+        for (name, source) in self.entries(source, path)? {
+            let short = shorten(&name);
+            let value = self.free(source, &Path::Member(path, &short), |raw| {
+                serde_json::from_str::<Value>(raw.get()).map_err(|e| e.to_string())
+            })?;
+            normal.insert(name, value);
+        }
+        Ok(Value::Object(normal))
+    }
+
+    fn json_text(&mut self, source: Source<'_>, path: &Path<'_>) -> Result<Value, Problem> {
+        self.free(source, path, |raw| Ok(Value::from(raw.get())))
+    }
+
+    /// A value that is any JSON (JSON form) or the text of any JSON (Avro).
+    fn free(
+        &mut self,
+        source: Source<'_>,
+        path: &Path<'_>,
+        take: impl FnOnce(&RawValue) -> Result<Value, String>,
+    ) -> Result<Value, Problem> {
+        self.count(path)?;
+        let raw = match source {
+            Source::Json(raw) => raw,
+            Source::Avro(Datum::Text(text)) => json::parse(text, self.depth)
+                .map_err(|e| path.problem(format_args!("its text is not usable JSON: {e}")))?,
+            Source::Avro(other) => {
+                return Err(path.problem(format_args!(
+                    "expected a string of JSON text, got {}",
+                    scalar::describe(&other)
+                )));
+            }
+        };
+        json::open_all(raw, &mut self.values).map_err(|e| path.problem(e))?;
+        take(raw).map_err(|e| path.problem(e))
+    }
+}
+
+fn unknown(record: &Record, name: &str, path: &Path<'_>) -> Problem {
+    let lower = name.to_lowercase();
+    let nearest = record
+        .fields
+        .iter()
+        .min_by_key(|field| strsim::damerau_levenshtein(&field.name.to_lowercase(), &lower))
+        .map(|field| field.name.as_str())
+        .unwrap_or_default();
+    let short = shorten(name);
+    Path::Member(path, &short).problem(format_args!(
+        "{} has no such field; the nearest is `{nearest}`",
+        record.short_name()
+    ))
+}

@@ -1,0 +1,288 @@
+//! The arguments.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, ValueEnum};
+
+/// Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "wms-connector", version, about)]
+pub struct Arguments {
+    /// The configuration file [default: wms-connector.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines are written to stderr [default: text on a terminal, else json]
+    #[arg(long, global = true, value_enum)]
+    pub log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    pub command: Subcommand,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Subcommand {
+    /// Receive webhooks and carry out commands until SIGTERM
+    Run(Run),
+    /// Show everything at work in one process: nothing but this binary is needed
+    Demo(Demo),
+    /// Check configuration, broker, topics, schemas, tokens and clocks
+    Check,
+    /// The topics the connector needs
+    #[command(subcommand)]
+    Topics(Topics),
+    /// The Avro schemas of its records
+    #[command(subcommand)]
+    Schemas(Schemas),
+    /// Exchange a one-time token of a JFWMS user for the account's tokens
+    Authorize(Authorize),
+    /// Compute a signature without calling anybody
+    #[command(subcommand)]
+    Sign(Sign),
+    /// Simulate both vendors over HTTP
+    Sandbox(Sandbox),
+    /// Send a webhook to a running connector, or a command to Kafka
+    #[command(subcommand)]
+    Send(Send),
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Run only these parts, to scale them apart
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    Webhooks,
+    Commands,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave everything up afterwards, until Ctrl-C
+    #[arg(long)]
+    pub keep_running: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Topics {
+    /// Show what is missing
+    Plan(TopicOptions),
+    /// Create what is missing; existing topics are never changed
+    Apply(TopicOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct TopicOptions {
+    /// Partitions of each event, command, reply and inventory topic
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub partitions: i32,
+    /// Replication; what the cluster has, if that is fewer
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
+    pub replication: i32,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Schemas {
+    /// Compare every schema with the registry
+    Check,
+    /// Register what the registry does not have
+    Register,
+    /// Print one schema, or the names of all
+    Show { record: Option<String> },
+}
+
+#[derive(Debug, Args)]
+pub struct Authorize {
+    #[arg(long)]
+    pub account: String,
+    /// The e-mail address of the user in the OMS
+    #[arg(long)]
+    pub email: String,
+    /// A file that holds the one-time token copied from the OMS
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Overrides the account's `auth_domain`
+    #[arg(long)]
+    pub domain: Option<String>,
+}
+
+/// Where a secret comes from: never an argument, which every user of the machine can see.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct SecretSource {
+    /// A file that holds the secret (one trailing newline is cut)
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// An environment variable that holds the secret
+    #[arg(long, value_name = "NAME")]
+    pub secret_env: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Sign {
+    /// A call to JFWMS: HMAC-SHA256 over the sorted parameters
+    JfwmsCall(SignJfwmsCall),
+    /// A webhook of JFWMS: MD5 over the JSON of data and client secret
+    JfwmsWebhook(SignJfwmsWebhook),
+    /// A call to Qianyi or a push of it: MD5 over the concatenated parameters
+    Qianyi(SignQianyi),
+}
+
+#[derive(Debug, Args)]
+pub struct SignJfwmsCall {
+    #[arg(long)]
+    pub client_id: String,
+    /// A file that holds the access token (one trailing newline is cut)
+    #[arg(long, value_name = "FILE")]
+    pub access_token_file: PathBuf,
+    #[arg(long)]
+    pub user_id: String,
+    /// Milliseconds since the epoch
+    #[arg(long, value_name = "MS")]
+    pub timestamp: String,
+    #[arg(long)]
+    pub nonce: String,
+    /// The path that is called, such as /api/order/get
+    #[arg(long)]
+    pub path: String,
+    #[command(flatten)]
+    pub secret: SecretSource,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SignJfwmsWebhook {
+    /// A file that holds the value of `data`, byte for byte
+    #[arg(long, value_name = "FILE")]
+    pub data_file: PathBuf,
+    /// How `data` is embedded; without it every form is shown
+    #[arg(long, value_enum)]
+    pub form: Option<DataForm>,
+    /// Which member comes first; without it every order is shown
+    #[arg(long, value_enum)]
+    pub order: Option<MemberOrder>,
+    #[command(flatten)]
+    pub secret: SecretSource,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DataForm {
+    Raw,
+    Compact,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MemberOrder {
+    DataFirst,
+    SecretFirst,
+}
+
+#[derive(Debug, Args)]
+pub struct SignQianyi {
+    #[arg(long)]
+    pub app_id: String,
+    #[arg(long)]
+    pub service_type: String,
+    #[arg(long)]
+    pub timestamp: String,
+    /// A file that holds bizParam; its bytes are signed as they are
+    #[arg(long, value_name = "FILE")]
+    pub biz_param_file: PathBuf,
+    #[command(flatten)]
+    pub secret: SecretSource,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// Where JFWMS is simulated
+    #[arg(long, default_value = "127.0.0.1:9301", value_name = "ADDRESS")]
+    pub jfwms: SocketAddr,
+    /// Where Qianyi is simulated
+    #[arg(long, default_value = "127.0.0.1:9302", value_name = "ADDRESS")]
+    pub qianyi: SocketAddr,
+    /// Where faults, books and webhooks are controlled
+    #[arg(long, default_value = "127.0.0.1:9300", value_name = "ADDRESS")]
+    pub control: SocketAddr,
+    /// Where JFWMS sends its webhooks, such as http://127.0.0.1:8080/webhooks/jf-main
+    #[arg(long, value_name = "URL")]
+    pub jfwms_webhook_url: Option<String>,
+    /// Where Qianyi sends its pushes, such as http://127.0.0.1:8080/webhooks/qy-cn
+    #[arg(long, value_name = "URL")]
+    pub qianyi_push_url: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Send {
+    /// Sign a webhook with the account's secret and post it to a running connector
+    Webhook(SendWebhook),
+    /// Produce a command; with --wait print its reply
+    Command(SendCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct SendWebhook {
+    #[arg(long)]
+    pub account: String,
+    /// The webhook's type, as the vendor writes it
+    #[arg(long = "type", value_name = "TYPE")]
+    pub webhook_type: String,
+    /// A file that holds `data` (JFWMS) or `bizParam` (Qianyi)
+    #[arg(long, value_name = "FILE")]
+    pub data_file: PathBuf,
+    /// The connector [default: this configuration's listener on loopback]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SendCommand {
+    /// create-order, cancel-order, create-asn, cancel-asn or call
+    pub kind: String,
+    /// A file that holds the command's JSON form
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// The record's key [default: the document's number]
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Wait for the reply and print it; a reply that is not SUCCEEDED or ACCEPTED exits with 1
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    pub timeout: humantime::Duration,
+    /// Send Avro (as the registry frames it), or the JSON form
+    #[arg(long, value_enum, default_value_t = CommandFormat::Avro)]
+    pub format: CommandFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CommandFormat {
+    Avro,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,175 @@
+//! `check`: is everything there that `run` needs? Says what is wrong and how to mend it.
+
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::{CliError, Output, runtime};
+use crate::{
+    api_client::TokenStatus,
+    app::{self, accounts, topics},
+    avro::State,
+    config::Config,
+    kafka::Topics,
+    metrics::Metrics,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The lines of the report.
+struct Report<'a> {
+    output: &'a Output,
+    broken: Vec<&'static str>,
+}
+
+impl Report<'_> {
+    fn good(&self, what: &str, text: impl std::fmt::Display) {
+        self.output.line(format_args!("ok       {what:14}{text}"));
+    }
+
+    fn warn(&self, what: &str, text: impl std::fmt::Display) {
+        self.output.line(format_args!("warning  {what:14}{text}"));
+    }
+
+    fn bad(&mut self, what: &'static str, text: impl std::fmt::Display) {
+        self.output.line(format_args!("BROKEN   {what:14}{text}"));
+        self.broken.push(what);
+    }
+}
+
+pub(super) fn run(config: Config, warnings: &[String], output: &Output) -> Result<(), CliError> {
+    let mut report = Report { output, broken: Vec::new() };
+    report.good("configuration", format_args!("{} accounts", config.accounts.len()));
+    for warning in warnings {
+        report.warn("configuration", warning);
+    }
+    let connected = match accounts::connect(&config) {
+        Ok(connected) => connected,
+        Err(error) => {
+            report.bad("accounts", error);
+            return finish(report);
+        }
+    };
+    kafka(&config, &mut report);
+    runtime()?.block_on(async {
+        registry(&config, &mut report).await;
+        vendors(&config, &connected, &mut report).await
+    })?;
+    finish(report)
+}
+
+fn finish(report: Report<'_>) -> Result<(), CliError> {
+    if report.broken.is_empty() {
+        report.output.line("everything that was checked is in order");
+        return Ok(());
+    }
+    let mut names = report.broken;
+    names.dedup();
+    report.output.line(format_args!("broken: {}", names.join(", ")));
+    Err(CliError::Said)
+}
+
+fn kafka(config: &Config, report: &mut Report<'_>) {
+    let client = app::client_settings(config).admin();
+    let cluster = match Topics::fetch(&client, TIMEOUT) {
+        Ok(cluster) => cluster,
+        Err(error) => return report.bad("broker", error),
+    };
+    report.good("broker", format_args!("{} brokers", cluster.brokers));
+    let wanted = topics::all(config, 1, 1);
+    let missing = cluster.missing(wanted.iter().map(|topic| topic.name.as_str()));
+    if missing.is_empty() {
+        return report.good("topics", format_args!("all {} are there", wanted.len()));
+    }
+    report.bad(
+        "topics",
+        format_args!(
+            "{} are missing: {}; create them with `wms-connector topics apply`",
+            missing.len(),
+            missing.join(", ")
+        ),
+    );
+}
+
+async fn registry(config: &Config, report: &mut Report<'_>) {
+    let registry = match app::registry(config) {
+        Ok(Some(registry)) => registry,
+        Ok(None) => {
+            return report
+                .good("schemas", "no registry is configured: single-object encoding is written");
+        }
+        Err(error) => return report.bad("schemas", error),
+    };
+    let subjects = topics::all_subjects(config);
+    let states = match registry.check_all(&subjects).await {
+        Ok(states) => states,
+        Err(error) => return report.bad("schemas", error),
+    };
+    let (mut present, mut unregistered) = (0_u32, 0_u32);
+    for state in states {
+        match state.state {
+            State::Present { .. } => present += 1,
+            State::Compatible | State::Missing => unregistered += 1,
+            State::Incompatible { message } => {
+                report.bad("schemas", format_args!("{}: {message}", state.subject.name));
+            }
+        }
+    }
+    if unregistered > 0 && !config.schema_registry.auto_register {
+        report.bad(
+            "schemas",
+            format_args!(
+                "{unregistered} are not registered; register them with `wms-connector schemas \
+                 register`"
+            ),
+        );
+    } else {
+        report.good("schemas", format_args!("{present} present, {unregistered} to be registered"));
+    }
+}
+
+async fn vendors(
+    config: &Config,
+    connected: &std::collections::BTreeMap<crate::domain::AccountName, app::Connected>,
+    report: &mut Report<'_>,
+) -> Result<(), CliError> {
+    let metrics = Metrics::new().map_err(CliError::failed)?;
+    let tasks = TaskTracker::new();
+    let client = match app::api_client(config, connected, &metrics, &tasks) {
+        Ok(client) => client,
+        Err(error) => {
+            report.bad("calls", error);
+            return Ok(());
+        }
+    };
+    for (name, account) in connected {
+        let forms = account.vendor.signature_forms().join(", ");
+        report.good("signature", format_args!("{name}: accepted forms: {forms}"));
+        if account.vendor.tokens().is_none() {
+            continue;
+        }
+        match client.check_tokens(name).await {
+            Ok(()) => {
+                let statuses = client.token_statuses();
+                let status = statuses.into_iter().find(|(account, _)| account == name);
+                report.good("tokens", format_args!("{name}: {}", said(status.map(|(_, s)| s))));
+            }
+            Err(error) => report.bad("tokens", format_args!("{name}: {error}")),
+        }
+        if let Some(offset) = client.clock_offset(name) {
+            let text = format!("{name}: the vendor's clock is {offset:#} from ours");
+            if offset.unsigned_abs() > Duration::from_secs(60) {
+                report.bad("clock", text);
+            } else {
+                report.good("clock", text);
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+fn said(status: Option<TokenStatus>) -> String {
+    status.map_or_else(|| "not known".to_owned(), |status| format!("{status:?}"))
+}

@@ -1,0 +1,121 @@
+//! The command line: one file a subcommand. Results go to stdout, logs to stderr.
+//!
+//! Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.
+
+mod args;
+mod authorize;
+mod check;
+mod demo;
+mod output;
+mod run;
+mod sandbox;
+mod schemas;
+mod send;
+mod sign;
+mod topics;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+pub use args::{Arguments, Subcommand};
+pub use output::Output;
+
+use crate::{
+    config::{self, Config, ConfigError},
+    telemetry::{self, LogFormat},
+};
+
+/// Why a subcommand did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Wrong usage or configuration: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Failed or refused: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// It was said already, on stdout: exit code 1.
+    #[error("")]
+    Said,
+}
+
+impl CliError {
+    /// A failure with its text.
+    pub fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) | Self::Config(_) => ExitCode::from(2),
+            Self::Failed(_) | Self::Said => ExitCode::from(1),
+        }
+    }
+}
+
+/// Runs what was asked.
+pub fn main(arguments: Arguments) -> ExitCode {
+    let format = match arguments.log_format {
+        Some(args::LogFormat::Text) => LogFormat::Text,
+        Some(args::LogFormat::Json) => LogFormat::Json,
+        None if io::stderr().is_terminal() => LogFormat::Text,
+        None => LogFormat::Json,
+    };
+    // Only a service says what it does; a command says what it found, on stdout.
+    let level = match &arguments.command {
+        Subcommand::Run(_) => "info",
+        _ => "error",
+    };
+    telemetry::install(format, level);
+    let output = Output::stdout();
+    match dispatch(arguments, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, CliError::Said) {
+                output.complain(&error);
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    let Arguments { config, command, log_format: _ } = arguments;
+    let configured = || -> Result<Config, CliError> {
+        let loaded = config::load_from_process(config.as_deref())?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded.config)
+    };
+    match command {
+        Subcommand::Run(only) => run::run(configured()?, &only),
+        Subcommand::Demo(options) => demo::run(&options, output),
+        Subcommand::Check => {
+            let loaded = config::load_from_process(config.as_deref())?;
+            check::run(loaded.config, &loaded.warnings, output)
+        }
+        Subcommand::Topics(action) => topics::run(&configured()?, &action, output),
+        Subcommand::Schemas(action) => match action {
+            args::Schemas::Show { record } => schemas::show(record.as_deref(), output),
+            args::Schemas::Check => schemas::check(&configured()?, output),
+            args::Schemas::Register => schemas::register(&configured()?, output),
+        },
+        Subcommand::Authorize(options) => authorize::run(configured()?, &options, output),
+        Subcommand::Sign(what) => sign::run(&what, output),
+        Subcommand::Sandbox(options) => sandbox::run(&options, output),
+        Subcommand::Send(what) => send::run(configured()?, &what, output),
+    }
+}
+
+/// A runtime for the subcommands that talk to somebody.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("the runtime could not be started: {error}")))
+}

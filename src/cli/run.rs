@@ -1,0 +1,37 @@
+//! `run`: receives webhooks and carries out commands until SIGTERM.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CliError,
+    args::{Part, Run},
+    runtime,
+};
+use crate::{
+    app::{self, Parts, signals},
+    config::Config,
+};
+
+pub(super) fn run(config: Config, options: &Run) -> Result<(), CliError> {
+    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
+    let parts = Parts { webhooks: wanted(Part::Webhooks), commands: wanted(Part::Commands) };
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        // Before anything else: a signal during the start has to be heard too.
+        let signals = signals::watch(stop.clone());
+        let work = async {
+            let running = app::start(config, parts, stop.clone()).await?;
+            running.finished().await
+        };
+        tokio::select! {
+            done = work => done.map_err(CliError::failed),
+            watched = signals => Err(CliError::failed(
+                watched.err().map_or_else(String::new, |error| error.to_string()),
+            )),
+        }
+    });
+    // Nothing that is still on a thread of the runtime may hold up the exit.
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,113 @@
+//! `[ingress]`
+
+use std::{net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::section::Section;
+
+/// How webhooks are received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress {
+    /// Where webhooks are received. Default: `0.0.0.0:8080`.
+    pub listen: SocketAddr,
+    /// The answer comes within this time. Default: 5 s; always above 1 s.
+    pub publish_timeout: Duration,
+    /// The largest body, in bytes. Default: 768 KiB.
+    pub max_body: u64,
+    /// How many webhooks may wait for Kafka. Default: 4096.
+    pub max_in_flight: usize,
+    /// How many bytes of webhooks may wait for Kafka. Default: 64 MiB.
+    pub max_in_flight_bytes: u64,
+    /// How long a webhook is remembered, to suppress its repeat; zero: not at all. Default: 10 min.
+    pub duplicate_window: Duration,
+    /// How many webhooks are remembered. Default: 100,000.
+    pub duplicate_entries: usize,
+    /// What becomes of signed data that arrives again as another type. Default: refused.
+    pub retyped: Retyped,
+    /// What becomes of a webhook of a user that no account lists. Default: unrecognized.
+    pub unknown_users: UnknownUsers,
+    /// From where `X-Forwarded-For` is believed. Default: from nowhere.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether a webhook's `traceparent` is continued. Default: false.
+    pub trust_traceparent: bool,
+    /// How long a sender may take for one request. Default: 15 s.
+    pub read_timeout: Duration,
+}
+
+/// What becomes of signed data that arrives again as another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retyped {
+    /// It goes to the topic of the unrecognized and is counted.
+    Refuse,
+    /// It goes to the topic of its type.
+    Accept,
+}
+
+/// What becomes of an authentic webhook of a user that no account lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownUsers {
+    /// It goes to the topic of the unrecognized and is counted.
+    Unrecognized,
+    /// It belongs to the account of the URL.
+    Account,
+}
+
+/// librdkafka reports a failed record up to this much later than its timeout says.
+const LATE_FAILURE: Duration = Duration::from_secs(1);
+
+impl Ingress {
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let listen = section.address("listen");
+        let publish_timeout = section.duration("publish_timeout");
+        let max_body = section.size("max_body");
+        let max_in_flight = section.count("max_in_flight");
+        let max_in_flight_bytes = section.size("max_in_flight_bytes");
+        let duplicate_window = section.duration_or_zero("duplicate_window");
+        let duplicate_entries = section.count("duplicate_entries");
+        let retyped =
+            section.choice("retyped", &[("refuse", Retyped::Refuse), ("accept", Retyped::Accept)]);
+        let unknown_users = section.choice(
+            "unknown_users",
+            &[("unrecognized", UnknownUsers::Unrecognized), ("account", UnknownUsers::Account)],
+        );
+        let trusted_proxies = section.networks("trusted_proxies");
+        let trust_traceparent = section.flag("trust_traceparent");
+        let read_timeout = section.duration("read_timeout");
+
+        if let Some(timeout) = publish_timeout.filter(|timeout| *timeout <= LATE_FAILURE) {
+            section.problem(
+                "publish_timeout",
+                format_args!(
+                    "takes more than 1s, because librdkafka reports a failure up to a second \
+                     late; found {}",
+                    humantime::format_duration(timeout)
+                ),
+            );
+        }
+        if let (Some(body), Some(all)) = (max_body, max_in_flight_bytes)
+            && body > all
+        {
+            section.problem(
+                "max_in_flight_bytes",
+                "is smaller than `ingress.max_body`: the largest webhook could never be received; \
+                 raise it, or lower the other",
+            );
+        }
+        section.finish();
+        Some(Self {
+            listen: listen?,
+            publish_timeout: publish_timeout?,
+            max_body: max_body?,
+            max_in_flight: max_in_flight?,
+            max_in_flight_bytes: max_in_flight_bytes?,
+            duplicate_window: duplicate_window?,
+            duplicate_entries: duplicate_entries?,
+            retyped: retyped?,
+            unknown_users: unknown_users?,
+            trusted_proxies: trusted_proxies?,
+            trust_traceparent: trust_traceparent?,
+            read_timeout: read_timeout?,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! Logs: structured, to stderr. `RUST_LOG` chooses what, `WMS_CONNECTOR_LOG_FORMAT` how.
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Installs the subscriber; a second call changes nothing.
+pub fn install(format: LogFormat, default_directives: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::try_new(default_directives).unwrap_or_else(|_| EnvFilter::new("info"))
+    });
+    let registry = tracing_subscriber::registry().with(filter);
+    let installed = match format {
+        LogFormat::Text => {
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init()
+        }
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
+        }
+    };
+    // A test that installed its own subscriber keeps it.
+    drop(installed);
+}

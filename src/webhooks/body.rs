@@ -1,0 +1,160 @@
+//! Reading a request's body: bounded in size whatever `Content-Length` claims, bounded over all
+//! requests together, bounded in time.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Multipart, Request},
+    http::header::CONTENT_TYPE,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A body, and the permits for its bytes.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    /// Given back when the webhook is done with.
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// Over the limit.
+    TooLarge,
+    /// The bodies being worked on fill the bound already.
+    NoRoom,
+    /// The sender took too long.
+    TooSlow,
+    /// The sender went away.
+    Broken,
+}
+
+/// Reads the body chunk by chunk, so that neither a false nor a missing length gets past the
+/// limits.
+pub(super) async fn read(
+    body: Body,
+    limit: usize,
+    room: &Arc<Semaphore>,
+    timeout: Duration,
+) -> Result<Received, BodyError> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut permit: Option<OwnedSemaphorePermit> = None;
+    let reading = async {
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_broken| BodyError::Broken)?;
+            if bytes.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge);
+            }
+            let count = u32::try_from(chunk.len()).map_err(|_| BodyError::TooLarge)?;
+            if count > 0 {
+                let more = Arc::clone(room)
+                    .try_acquire_many_owned(count)
+                    .map_err(|_full| BodyError::NoRoom)?;
+                match &mut permit {
+                    Some(permit) => permit.merge(more),
+                    None => permit = Some(more),
+                }
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(())
+    };
+    tokio::time::timeout(timeout, reading).await.map_err(|_elapsed| BodyError::TooSlow)??;
+    Ok(Received { bytes: bytes.freeze(), _permit: permit })
+}
+
+/// The fields of a form, if the body is one: multipart or url-encoded, texts exactly as sent.
+/// `None` when the content is something else or not readable as a form.
+pub(super) async fn form(
+    content_type: Option<&str>,
+    body: &Bytes,
+) -> Option<Vec<(String, String)>> {
+    let content_type = content_type?;
+    let media_type = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        "application/x-www-form-urlencoded" => {
+            Some(form_urlencoded::parse(body).into_owned().collect())
+        }
+        "multipart/form-data" => {
+            let request = Request::builder()
+                .header(CONTENT_TYPE, content_type)
+                .body(Body::from(body.clone()))
+                .ok()?;
+            let mut parts = Multipart::from_request(request, &()).await.ok()?;
+            let mut fields = Vec::new();
+            while let Some(part) = parts.next_field().await.ok()? {
+                let name = part.name()?.to_owned();
+                // Not `text()`: a field's declared charset must not change the signed bytes.
+                let value = String::from_utf8(part.bytes().await.ok()?.to_vec()).ok()?;
+                fields.push((name, value));
+            }
+            Some(fields)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(bytes: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(bytes))
+    }
+
+    fn chunked(chunks: Vec<&'static str>) -> Body {
+        Body::from_stream(futures_util::stream::iter(
+            chunks.into_iter().map(Ok::<_, std::io::Error>),
+        ))
+    }
+
+    #[tokio::test]
+    async fn a_chunked_body_meets_the_same_limits() {
+        let second = Duration::from_secs(5);
+        let read_with =
+            |chunks, limit, room| async move { read(chunked(chunks), limit, &room, second).await };
+        let body = read_with(vec!["ab", "cd"], 4, room(4)).await;
+        assert_eq!(body.map(|b| b.bytes).ok(), Some(Bytes::from_static(b"abcd")));
+        let refused = |result: Result<Received, BodyError>| result.err();
+        assert_eq!(
+            refused(read_with(vec!["ab", "cde"], 4, room(100)).await),
+            Some(BodyError::TooLarge)
+        );
+        assert_eq!(refused(read_with(vec!["ab", "cd"], 4, room(3)).await), Some(BodyError::NoRoom));
+    }
+
+    #[tokio::test]
+    async fn permits_are_held_while_the_body_is_and_given_back_after() {
+        let room = room(10);
+        let body = read(chunked(vec!["abcdef"]), 10, &room, Duration::from_secs(5)).await;
+        assert_eq!(room.available_permits(), 4);
+        drop(body);
+        assert_eq!(room.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_slow_sender_is_cut_off() {
+        let never = Body::from_stream(futures_util::stream::pending::<
+            Result<&'static str, std::io::Error>,
+        >());
+        let result = read(never, 10, &room(10), Duration::from_millis(20)).await;
+        assert_eq!(result.err(), Some(BodyError::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn multipart_keeps_line_ends_and_blanks() {
+        let body = Bytes::from_static(
+            b"--x\r\nContent-Disposition: form-data; name=\"bizParam\"\r\n\r\n{\r\n    \"a\": 1\r\n}\r\n--x--\r\n",
+        );
+        let fields = form(Some("multipart/form-data; boundary=x"), &body).await;
+        assert_eq!(fields, Some(vec![("bizParam".into(), "{\r\n    \"a\": 1\r\n}".into())]));
+        let body = Bytes::from_static(b"a=1%2B1&b=%E4%BB%93");
+        let fields = form(Some("application/x-www-form-urlencoded"), &body).await;
+        assert_eq!(fields, Some(vec![("a".into(), "1+1".into()), ("b".into(), "仓".into())]));
+        assert_eq!(form(Some("application/json"), &body).await, None);
+    }
+}

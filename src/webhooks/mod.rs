@@ -1,0 +1,144 @@
+//! The webhook pipeline: HTTP → verify → decode → encode → publish.
+//!
+//! ```text
+//! server   a connection, its deadlines
+//!   body   the bytes, bounded in size, in number and in time
+//!   receive   account, source, signature, repeat, type → a record → Kafka → the answer
+//! ```
+//! The answer never comes before the broker's, and always within `publish_timeout`.
+
+mod body;
+mod forms;
+mod receive;
+mod recent;
+mod server;
+mod source;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+use crate::{
+    avro::Encoders,
+    domain::{AccountName, Secret},
+    kafka::Publisher,
+    metrics::Metrics,
+    vendors::Vendor,
+};
+
+pub use server::WebhookServer;
+
+/// What to do with signed data that comes back under another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retyped {
+    /// To `unrecognized`: the signature does not cover the type.
+    Refuse,
+    /// To the topic of the new type.
+    Accept,
+}
+
+/// The limits of the listener.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub publish_timeout: Duration,
+    /// How long a sender may take for its request.
+    pub read_timeout: Duration,
+    pub max_body: usize,
+    pub max_in_flight: usize,
+    pub max_in_flight_bytes: usize,
+    pub duplicate_window: Duration,
+    /// Webhooks remembered for each account.
+    pub duplicate_entries: usize,
+    pub retyped: Retyped,
+    pub trusted_proxies: Vec<IpNet>,
+    pub trust_traceparent: bool,
+}
+
+/// What the listener knows of one configured account.
+#[derive(Debug)]
+pub struct Account {
+    pub name: AccountName,
+    pub vendor: Arc<dyn Vendor>,
+    pub path_secret: Option<Secret>,
+    pub allowed_sources: Vec<IpNet>,
+    /// The topic of each of the vendor's types, by the vendor's name of the type.
+    pub topics: BTreeMap<&'static str, String>,
+    /// Where authentic webhooks go that no topic fits.
+    pub unrecognized_topic: String,
+    /// Where a webhook of the vendor's user belongs; a user that is not named stays here.
+    pub users: Users,
+}
+
+/// How webhooks are told apart that several accounts receive through one client of the vendor.
+#[derive(Debug, Clone, Default)]
+pub struct Users {
+    /// The account of each configured user.
+    pub accounts: BTreeMap<String, AccountName>,
+    /// Whether a user that nobody configured belongs to the account that was called; otherwise
+    /// it goes to `unrecognized`.
+    pub strangers_are_ours: bool,
+}
+
+/// The pipeline, shared by all connections.
+pub struct Webhooks {
+    settings: Settings,
+    accounts: BTreeMap<AccountName, AccountState>,
+    encoders: Arc<Encoders>,
+    publisher: Publisher,
+    metrics: Metrics,
+    /// One permit a webhook being worked on.
+    in_flight: Arc<Semaphore>,
+    /// One permit a byte of their bodies.
+    in_flight_bytes: Arc<Semaphore>,
+}
+
+struct AccountState {
+    account: Account,
+    forms: Mutex<forms::SignatureForms>,
+    recent: Mutex<recent::Recent>,
+}
+
+impl fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhooks").field("accounts", &self.accounts.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Webhooks {
+    /// Puts the pipeline together; nothing listens yet.
+    pub fn new(
+        settings: Settings,
+        accounts: Vec<Account>,
+        encoders: Arc<Encoders>,
+        publisher: Publisher,
+        metrics: Metrics,
+    ) -> Self {
+        for account in &accounts {
+            receive::declare_metrics(&metrics, account);
+        }
+        metrics.in_flight("webhooks", 0);
+        let accounts = accounts
+            .into_iter()
+            .map(|account| {
+                let recent =
+                    recent::Recent::new(settings.duplicate_window, settings.duplicate_entries);
+                let state = AccountState {
+                    account,
+                    forms: Mutex::new(forms::SignatureForms::default()),
+                    recent: Mutex::new(recent),
+                };
+                (state.account.name.clone(), state)
+            })
+            .collect();
+        let in_flight = Arc::new(Semaphore::new(settings.max_in_flight));
+        let bytes = settings.max_in_flight_bytes.min(Semaphore::MAX_PERMITS);
+        let in_flight_bytes = Arc::new(Semaphore::new(bytes));
+        Self { settings, accounts, encoders, publisher, metrics, in_flight, in_flight_bytes }
+    }
+}

@@ -1,0 +1,457 @@
+//! One webhook, from its request to its answer.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::Request,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use subtle::ConstantTimeEq;
+
+use super::{
+    Account, AccountState, Retyped, Webhooks,
+    body::{self, BodyError},
+    recent::Seen,
+    server::{json, status},
+    source,
+};
+use crate::{
+    clock,
+    domain::{
+        AccountName, Answer, Event, Received, Refusal, Unrecognized, Unverified, Verified, Webhook,
+    },
+    kafka::{CloudEvent, OutgoingRecord, PublishError, TraceParent},
+    metrics::Metrics,
+    vendors,
+};
+
+/// When the sender of a refused webhook is asked to come back.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// How a webhook ended, for the metric `wms_webhooks_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Accepted,
+    Duplicate,
+    Unrecognized,
+    Refused(Answer),
+}
+
+impl Outcome {
+    const ALL: [Self; 11] = [
+        Self::Accepted,
+        Self::Duplicate,
+        Self::Unrecognized,
+        Self::Refused(Answer::UnknownAccount),
+        Self::Refused(Answer::NoSignature),
+        Self::Refused(Answer::WrongSignature),
+        Self::Refused(Answer::AnotherApplication),
+        Self::Refused(Answer::SourceNotAllowed),
+        Self::Refused(Answer::Malformed),
+        Self::Refused(Answer::TooLarge),
+        Self::Refused(Answer::Unavailable),
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Accepted | Self::Refused(Answer::Accepted) => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Unrecognized => "unrecognized",
+            Self::Refused(Answer::UnknownAccount) => "unknown_account",
+            Self::Refused(Answer::NoSignature) => "no_signature",
+            Self::Refused(Answer::WrongSignature) => "wrong_signature",
+            Self::Refused(Answer::AnotherApplication) => "another_application",
+            Self::Refused(Answer::SourceNotAllowed) => "source_not_allowed",
+            Self::Refused(Answer::Malformed) => "malformed",
+            Self::Refused(Answer::TooLarge) => "too_large",
+            Self::Refused(Answer::Unavailable) => "unavailable",
+        }
+    }
+
+    fn answer(self) -> Answer {
+        match self {
+            Self::Accepted | Self::Duplicate | Self::Unrecognized => Answer::Accepted,
+            Self::Refused(answer) => answer,
+        }
+    }
+}
+
+/// The type label of a webhook that was refused before its type could be believed.
+const NO_TYPE: &str = "none";
+/// The type label of an authentic webhook of a type nobody documented: never the sender's text,
+/// which could be a new label value each time.
+const UNKNOWN_TYPE: &str = "unrecognized";
+/// The account label of a URL that names no account.
+const NO_ACCOUNT: &str = "none";
+
+/// Lets the counters of a configured account exist from the start.
+pub(super) fn declare_metrics(metrics: &Metrics, account: &Account) {
+    let name = account.name.as_str();
+    for event_type in account.vendor.event_types() {
+        for outcome in [Outcome::Accepted, Outcome::Duplicate, Outcome::Unrecognized] {
+            metrics.webhook_exists(name, event_type.name, outcome.label());
+        }
+    }
+    for outcome in Outcome::ALL {
+        metrics.webhook_exists(name, NO_TYPE, outcome.label());
+    }
+    metrics.webhook_exists(name, UNKNOWN_TYPE, Outcome::Unrecognized.label());
+    for form in account.vendor.signature_forms() {
+        metrics.signature_form(name, form, false);
+    }
+    metrics.stock_gaps_exist(name);
+}
+
+/// A webhook that is done with: what it was and how it ended.
+struct Done {
+    type_label: &'static str,
+    outcome: Outcome,
+}
+
+impl Done {
+    fn refused(answer: Answer) -> Self {
+        Self { type_label: NO_TYPE, outcome: Outcome::Refused(answer) }
+    }
+}
+
+/// Takes a request and gives its answer. Checks in the order of the contract: account and path
+/// secret, source address, size, JSON, `data`, signature.
+pub(super) async fn receive(
+    webhooks: &Webhooks,
+    peer: IpAddr,
+    account: &str,
+    secret: Option<&str>,
+    request: Request,
+) -> Response {
+    let known = AccountName::new(account)
+        .ok()
+        .and_then(|name| webhooks.accounts.get(&name))
+        .filter(|state| secret_matches(&state.account, secret));
+    let Some(state) = known else {
+        let outcome = Outcome::Refused(Answer::UnknownAccount);
+        webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, outcome.label());
+        return json(status(outcome.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned());
+    };
+    let started = Instant::now();
+    let done = process(webhooks, state, peer, request).await;
+    webhooks.metrics.webhook_seconds(started.elapsed().as_secs_f64());
+    let account = &state.account;
+    webhooks.metrics.webhook(account.name.as_str(), done.type_label, done.outcome.label());
+    let answer = done.outcome.answer();
+    let mut response = json(status(answer), account.vendor.answer(answer));
+    if answer == Answer::Unavailable {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response
+}
+
+fn secret_matches(account: &Account, given: Option<&str>) -> bool {
+    match (&account.path_secret, given) {
+        (None, None) => true,
+        (Some(secret), Some(given)) => {
+            bool::from(secret.expose().as_bytes().ct_eq(given.as_bytes()))
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+async fn process(
+    webhooks: &Webhooks,
+    state: &AccountState,
+    peer: IpAddr,
+    request: Request,
+) -> Done {
+    let account = &state.account;
+    let settings = &webhooks.settings;
+    let forwarded: Vec<&str> = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let sender = source::sender(peer, &forwarded, &settings.trusted_proxies);
+    if !account.allowed_sources.is_empty() && !source::contains(&account.allowed_sources, sender) {
+        tracing::warn!(account = %account.name, %sender, "a webhook came from an address that is not allowed");
+        return Done::refused(Answer::SourceNotAllowed);
+    }
+    let Ok(_permit) = Arc::clone(&webhooks.in_flight).try_acquire_owned() else {
+        return Done::refused(Answer::Unavailable);
+    };
+    let _counted = InFlight::enter(webhooks);
+    let (parts, body) = request.into_parts();
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    let declared = declared.and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > settings.max_body) {
+        return Done::refused(Answer::TooLarge);
+    }
+    let read =
+        body::read(body, settings.max_body, &webhooks.in_flight_bytes, settings.read_timeout);
+    let body = match read.await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => return Done::refused(Answer::TooLarge),
+        Err(BodyError::NoRoom) => return Done::refused(Answer::Unavailable),
+        Err(BodyError::TooSlow | BodyError::Broken) => return Done::refused(Answer::Malformed),
+    };
+    let deadline = Instant::now() + settings.publish_timeout;
+    let received_at = clock::now();
+    let headers: Vec<(String, String)> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
+    let content_type = header_of(&headers, "content-type");
+    let form = body::form(content_type, &body.bytes).await;
+    let query = parts.uri.query().unwrap_or_default();
+    let webhook = Webhook::new(Received {
+        account: account.name.clone(),
+        body: body.bytes.clone(),
+        query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        headers,
+        form,
+        received_at,
+    });
+    let webhook = match verify(webhooks, state, webhook) {
+        Ok(webhook) => webhook,
+        Err(refusal) => {
+            tracing::warn!(account = %account.name, %sender, %refusal, "a webhook was refused");
+            return Done::refused(refusal.into());
+        }
+    };
+    publish(webhooks, state, &webhook, deadline).await
+}
+
+fn header_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+}
+
+fn verify(
+    webhooks: &Webhooks,
+    state: &AccountState,
+    webhook: Webhook<Unverified>,
+) -> Result<Webhook<Verified>, Refusal> {
+    let now = webhook.unverified().received_at;
+    let hint = lock(&state.forms).hint(now);
+    let vendor = &state.account.vendor;
+    let result = vendor.verify(webhook, hint);
+    match &result {
+        Ok(webhook) => {
+            let form = webhook.state().form;
+            if lock(&state.forms).matched(form) {
+                tracing::info!(account = %state.account.name, form, "the account's signature form");
+                for other in vendor.signature_forms() {
+                    let account = state.account.name.as_str();
+                    webhooks.metrics.signature_form(account, other, *other == form);
+                }
+            }
+        }
+        Err(Refusal::WrongSignature) => lock(&state.forms).refused(),
+        Err(
+            Refusal::NotJson
+            | Refusal::NoData
+            | Refusal::TwoData
+            | Refusal::TooDeep
+            | Refusal::NoSignature
+            | Refusal::AnotherApplication,
+        ) => {}
+    }
+    result
+}
+
+/// From a verified webhook to the broker's acknowledgement.
+async fn publish(
+    webhooks: &Webhooks,
+    state: &AccountState,
+    webhook: &Webhook<Verified>,
+    deadline: Instant,
+) -> Done {
+    let account = &state.account;
+    let verified = webhook.state();
+    let known = account.vendor.event_types().iter().find(|known| known.name == verified.type_name);
+    let type_label = known.map_or(UNKNOWN_TYPE, |known| known.name);
+    let now = webhook.received().received_at;
+    let seen = lock(&state.recent).look(
+        &verified.event_id,
+        &verified.signed_digest,
+        &verified.type_name,
+        now,
+    );
+    let retyped = match seen {
+        Seen::Duplicate => return Done { type_label, outcome: Outcome::Duplicate },
+        Seen::Retyped { first_type } if webhooks.settings.retyped == Retyped::Refuse => {
+            tracing::warn!(
+                account = %account.name, first_type, as_type = %verified.type_name.escape_debug(),
+                "signed data came back under another type"
+            );
+            true
+        }
+        Seen::Retyped { .. } | Seen::New => false,
+    };
+    let decoded = if retyped {
+        Err(Unrecognized::Retyped)
+    } else {
+        account.vendor.decode(webhook, &|user| owner(account, user))
+    };
+    let (record, outcome) = match decoded {
+        Ok(event) => match event_record(webhooks, account, webhook, &event) {
+            Ok(record) => (record, Outcome::Accepted),
+            Err(reason) => (
+                unrecognized_record(webhooks, account, webhook, &Unrecognized::Undecodable(reason)),
+                Outcome::Unrecognized,
+            ),
+        },
+        Err(reason) => {
+            tracing::warn!(account = %account.name, %reason, "an authentic webhook fits no topic");
+            (unrecognized_record(webhooks, account, webhook, &reason), Outcome::Unrecognized)
+        }
+    };
+    let topic = record.topic.clone();
+    let started = Instant::now();
+    let left = deadline.saturating_duration_since(started).max(Duration::from_millis(1));
+    let published = webhooks.publisher.publish(record, left).await;
+    webhooks.metrics.publish_seconds(&topic, started.elapsed().as_secs_f64());
+    match published {
+        Ok(_position) => {
+            lock(&state.recent).remember(
+                verified.event_id.clone(),
+                verified.signed_digest,
+                &verified.type_name,
+                now,
+            );
+            Done { type_label, outcome }
+        }
+        Err(error) => {
+            let answer = match &error {
+                PublishError::TooLarge { .. } => Answer::TooLarge,
+                PublishError::UnknownTopic { .. }
+                | PublishError::UnknownPartition { .. }
+                | PublishError::TimedOut { .. }
+                | PublishError::Retriable { .. }
+                | PublishError::Refused { .. } => Answer::Unavailable,
+            };
+            tracing::error!(account = %account.name, event_id = verified.event_id.as_str(), %error, "a webhook is not known to be in Kafka");
+            Done { type_label, outcome: Outcome::Refused(answer) }
+        }
+    }
+}
+
+/// Whose webhook it is when several accounts share one client of the vendor.
+fn owner(account: &Account, user: Option<&str>) -> Option<AccountName> {
+    if account.users.accounts.is_empty() {
+        return Some(account.name.clone());
+    }
+    let configured = user.and_then(|user| account.users.accounts.get(user)).cloned();
+    configured.or_else(|| account.users.strangers_are_ours.then(|| account.name.clone()))
+}
+
+fn event_record(
+    webhooks: &Webhooks,
+    account: &Account,
+    webhook: &Webhook<Verified>,
+    event: &Event,
+) -> Result<OutgoingRecord, String> {
+    let name = event.event_type.name;
+    let topic = account.topics.get(name).ok_or_else(|| format!("no topic for type {name}"))?;
+    let payload = webhooks
+        .encoders
+        .encode(event.event_type.record, &*event.record)
+        .map_err(|error| error.to_string())?;
+    let vendor = account.vendor.name();
+    let headers = CloudEvent {
+        id: event.id.as_str(),
+        source: &format!("/{vendor}/{}", event.account),
+        event_type: &format!("com.{vendor}.{name}"),
+        time: event.sent_at.unwrap_or(event.received_at),
+        subject: event.document_number.as_deref(),
+        content_type: "application/avro",
+        trace: &trace(webhooks, webhook),
+    }
+    .headers();
+    Ok(OutgoingRecord {
+        topic: topic.clone(),
+        partition: None,
+        key: event.document_number.clone().map(String::into_bytes),
+        payload: Some(payload),
+        headers,
+        timestamp: None,
+    })
+}
+
+/// The raw body, byte for byte, with what is known about it.
+fn unrecognized_record(
+    webhooks: &Webhooks,
+    account: &Account,
+    webhook: &Webhook<Verified>,
+    reason: &Unrecognized,
+) -> OutgoingRecord {
+    let received = webhook.received();
+    let verified = webhook.state();
+    let vendor = account.vendor.name();
+    let content_type = header_of(&received.headers, "content-type");
+    let mut headers = CloudEvent {
+        id: verified.event_id.as_str(),
+        source: &format!("/{vendor}/{}", account.name),
+        event_type: &format!("com.{vendor}.unrecognized"),
+        time: received.received_at,
+        subject: None,
+        content_type: content_type.unwrap_or("application/octet-stream"),
+        trace: &trace(webhooks, webhook),
+    }
+    .headers();
+    for (name, value) in [
+        ("wms_account", account.name.as_str()),
+        ("wms_type", verified.type_name.as_str()),
+        ("wms_reason", reason.to_string().as_str()),
+    ] {
+        headers.push((name.to_owned(), Some(crate::kafka::printable(value))));
+    }
+    OutgoingRecord {
+        topic: account.unrecognized_topic.clone(),
+        payload: Some(received.body.to_vec()),
+        headers,
+        ..OutgoingRecord::default()
+    }
+}
+
+fn trace(webhooks: &Webhooks, webhook: &Webhook<Verified>) -> TraceParent {
+    let given = header_of(&webhook.received().headers, "traceparent")
+        .filter(|_| webhooks.settings.trust_traceparent)
+        .and_then(TraceParent::parse);
+    given.unwrap_or_else(|| TraceParent::start(rand::random(), rand::random()))
+}
+
+/// The state behind these locks is valid at every step, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct InFlight<'a>(&'a Webhooks);
+
+impl<'a> InFlight<'a> {
+    fn enter(webhooks: &'a Webhooks) -> Self {
+        webhooks.report_in_flight();
+        Self(webhooks)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.report_in_flight();
+    }
+}
+
+impl Webhooks {
+    fn report_in_flight(&self) {
+        let working =
+            self.settings.max_in_flight.saturating_sub(self.in_flight.available_permits());
+        self.metrics.in_flight("webhooks", i64::try_from(working).unwrap_or(i64::MAX));
+    }
+}
