@@ -1,6 +1,7 @@
 //! What the integration tests stand on; described at the top of `tests/it/main.rs`.
 #![allow(dead_code, reason = "a toolbox: each suite takes from it what it needs")]
 
+pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod kafka;
 pub(crate) mod parts;
