@@ -1,0 +1,299 @@
+//! The ten types as records, field for field as in `schemas/wms.jfwms.*.avsc`.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    super::{Jfwms, json},
+    EVENT_TYPES,
+    fields::{Extra, Fields, local_time},
+};
+use crate::domain::{Event, Unrecognized, Verified, Webhook};
+
+/// What every record begins with.
+struct Head {
+    event_id: String,
+    account: String,
+    sent_at: Option<i64>,
+    received_at: i64,
+    user_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StockLine {
+    sku: String,
+    total: i64,
+    available: i64,
+    locked: i64,
+    non_good: i64,
+    total_change: Option<i64>,
+    available_change: Option<i64>,
+    locked_change: Option<i64>,
+    non_good_change: Option<i64>,
+    extra: Extra,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StorageLine {
+    sku: String,
+    sku_code: Option<String>,
+    num: i64,
+    bad_num: Option<i64>,
+    this_time_num: Option<i64>,
+    extra: Extra,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReturnLine {
+    sku: String,
+    num: i64,
+    bad_num: Option<i64>,
+    extra: Extra,
+}
+
+/// Declares a record: the head, then the fields of its type, then `extra`.
+macro_rules! records {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct $name {
+            event_id: String,
+            account: String,
+            sent_at: Option<i64>,
+            received_at: i64,
+            user_id: Option<String>,
+            $($field: $type,)*
+            extra: Extra,
+        }
+
+        impl $name {
+            #[allow(clippy::too_many_arguments, reason = "called by the readers below alone, in the order of the schema")]
+            fn boxed(head: Head, $($field: $type,)* extra: Extra) -> Record {
+                let Head { event_id, account, sent_at, received_at, user_id } = head;
+                Box::new(Self { event_id, account, sent_at, received_at, user_id, $($field,)* extra })
+            }
+        }
+    )*};
+}
+
+type Record = Box<dyn erased_serde::Serialize + Send + Sync>;
+
+records! {
+    Order {
+        erp_no: Option<String>,
+        warehouse_code: Option<String>,
+        status: Option<String>,
+        sku_list: Vec<StockLine>,
+    }
+    Storage {
+        erp_no: Option<String>,
+        warehouse_code: Option<String>,
+        putaway_no: Option<String>,
+        finish_time: Option<i64>,
+        status: Option<String>,
+        sku_list: Vec<StorageLine>,
+    }
+    Return {
+        erp_no: Option<String>,
+        warehouse_code: Option<String>,
+        status: Option<String>,
+        finish_time: Option<i64>,
+        sku_list: Vec<ReturnLine>,
+    }
+    OrderIntercept {
+        erp_no: Option<String>,
+        status: Option<String>,
+    }
+    /// `inventoryCount`, `adjust`, `move`, `orderCreate`, `orderCancel` and `convert` have one
+    /// shape.
+    StockDocument {
+        document_no: Option<String>,
+        warehouse_code: Option<String>,
+        finish_time: Option<i64>,
+        sku_list: Vec<StockLine>,
+    }
+}
+
+/// Reads a verified webhook into the record of its type.
+pub(in super::super) fn decode(
+    vendor: &Jfwms,
+    webhook: &Webhook<Verified>,
+) -> Result<Event, Unrecognized> {
+    let state = webhook.state();
+    let event_type = EVENT_TYPES
+        .iter()
+        .find(|event_type| event_type.name == state.type_name)
+        .ok_or(Unrecognized::UnknownType)?;
+
+    let members = state.members.iter().map(|(name, raw)| (name.as_str().into(), raw.as_str()));
+    let mut frame = Fields::new("", json::Members(members.collect()));
+    frame.drop_where(|name, raw| vendor.is_sign_name(name) && raw.starts_with('"'));
+    frame.take("type");
+    let sent_at = sent_at(&mut frame);
+    let data = frame.take("data").unwrap_or_default();
+    let members = json::Members::read(data).map_err(|_| {
+        Unrecognized::Undecodable(format!("data: expected an object, found {}", json::kind(data)))
+    })?;
+    let mut data = Fields::new("data", members);
+    let document_number = number(&data, "erpNo").or_else(|| number(&data, "documentNo"));
+    let user_id = data.text("userId")?;
+    // Two sellers' stock is never mixed: a user that is not listed is not this account's.
+    let listed = &vendor.settings().user_ids;
+    if !listed.is_empty() && !user_id.as_ref().is_some_and(|user| listed.contains(user)) {
+        return Err(Unrecognized::UnknownUser);
+    }
+
+    let received = webhook.received();
+    let head = Head {
+        event_id: state.event_id.as_str().to_owned(),
+        account: received.account.as_str().to_owned(),
+        sent_at: sent_at.map(Timestamp::as_millisecond),
+        received_at: received.received_at.as_millisecond(),
+        user_id: user_id.clone(),
+    };
+    let read = match event_type.name {
+        "order" => order,
+        "storage" => storage,
+        "return" => returned,
+        "orderIntercept" => order_intercept,
+        "inventoryCount" | "adjust" | "move" | "orderCreate" | "orderCancel" | "convert" => {
+            stock_document
+        }
+        _ => return Err(Unrecognized::UnknownType),
+    };
+    Ok(Event {
+        event_type,
+        id: state.event_id.clone(),
+        account: received.account.clone(),
+        user_id,
+        document_number,
+        sent_at,
+        received_at: received.received_at,
+        record: read(head, data, frame)?,
+    })
+}
+
+/// The document's number, wherever the type of webhook has it; an empty one is none.
+fn number(data: &Fields<'_>, name: &str) -> Option<String> {
+    let text = data.peek(name).and_then(json::text_or_number)?;
+    Some(text.into_owned()).filter(|text| !text.trim().is_empty())
+}
+
+/// `timestamp`, seconds or milliseconds: the guide shows a placeholder and no unit. Seconds reach
+/// this size in the year 5138, milliseconds had it in 1973.
+const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+
+fn sent_at(frame: &mut Fields<'_>) -> Option<Timestamp> {
+    let raw = frame.take("timestamp").filter(|raw| *raw != "null")?;
+    let read = |text: &str| {
+        let number: i64 = text.trim().parse().ok().filter(|number| *number >= 0)?;
+        let milliseconds =
+            if number >= FIRST_MILLISECONDS { number } else { number.checked_mul(1000)? };
+        Timestamp::from_millisecond(milliseconds).ok()
+    };
+    let time = json::text_or_number(raw).and_then(|text| read(&text));
+    if time.is_none() {
+        frame.keep("timestamp", raw);
+    }
+    time
+}
+
+fn order(head: Head, mut data: Fields<'_>, frame: Fields<'_>) -> Result<Record, Unrecognized> {
+    let erp_no = data.text("erpNo")?;
+    let warehouse_code = data.text("warehouseCode")?;
+    let status = data.status()?;
+    let lines = data.lines("skuList", stock_line)?;
+    Ok(Order::boxed(head, erp_no, warehouse_code, status, lines, data.extra_with_frame(frame)))
+}
+
+fn storage(head: Head, mut data: Fields<'_>, frame: Fields<'_>) -> Result<Record, Unrecognized> {
+    let erp_no = data.text("erpNo")?;
+    let warehouse_code = data.text("warehouseCode")?;
+    let putaway_no = data.text("putawayNo")?;
+    let finish_time = data.local_time("finishTime")?;
+    let status = data.status()?;
+    let lines = data.lines("skuList", |mut line| {
+        Ok(StorageLine {
+            sku: line.required_text("sku")?,
+            sku_code: line.text("skuCode")?,
+            num: line.required_long("num")?,
+            bad_num: line.long("badNum")?,
+            this_time_num: line.long("thisTimeNum")?,
+            extra: line.extra(),
+        })
+    })?;
+    let extra = data.extra_with_frame(frame);
+    Ok(Storage::boxed(head, erp_no, warehouse_code, putaway_no, finish_time, status, lines, extra))
+}
+
+fn returned(
+    head: Head,
+    mut data: Fields<'_>,
+    mut frame: Fields<'_>,
+) -> Result<Record, Unrecognized> {
+    let erp_no = data.text("erpNo")?;
+    let warehouse_code = data.text("warehouseCode")?;
+    let status = data.status()?;
+    let lines = data.lines("skuList", |mut line| {
+        Ok(ReturnLine {
+            sku: line.required_text("sku")?,
+            num: line.required_long("num")?,
+            bad_num: line.long("badNum")?,
+            extra: line.extra(),
+        })
+    })?;
+    // The guide has it beside `data`, where the signature does not reach: whatever stands there
+    // must not make an authentic return undecodable.
+    let finish_time = frame.take("finishTime").filter(|raw| *raw != "null").and_then(|raw| {
+        let time = local_time(raw);
+        if time.as_ref().is_none_or(|time| !time.exact) {
+            frame.keep("finishTime", raw);
+        }
+        time
+    });
+    let finish_time = finish_time.map(|time| time.millis);
+    let extra = data.extra_with_frame(frame);
+    Ok(Return::boxed(head, erp_no, warehouse_code, status, finish_time, lines, extra))
+}
+
+fn order_intercept(
+    head: Head,
+    mut data: Fields<'_>,
+    frame: Fields<'_>,
+) -> Result<Record, Unrecognized> {
+    let erp_no = data.text("erpNo")?;
+    let status = data.status()?;
+    Ok(OrderIntercept::boxed(head, erp_no, status, data.extra_with_frame(frame)))
+}
+
+fn stock_document(
+    head: Head,
+    mut data: Fields<'_>,
+    frame: Fields<'_>,
+) -> Result<Record, Unrecognized> {
+    let document_no = data.text("documentNo")?;
+    let warehouse_code = data.text("warehouseCode")?;
+    let finish_time = data.local_time("finishTime")?;
+    let lines = data.lines("skuList", stock_line)?;
+    let extra = data.extra_with_frame(frame);
+    Ok(StockDocument::boxed(head, document_no, warehouse_code, finish_time, lines, extra))
+}
+
+fn stock_line(mut line: Fields<'_>) -> Result<StockLine, Unrecognized> {
+    Ok(StockLine {
+        sku: line.required_text("sku")?,
+        total: line.required_long("total")?,
+        available: line.required_long("available")?,
+        locked: line.required_long("locked")?,
+        non_good: line.required_long("nonGood")?,
+        total_change: line.long("totalChange")?,
+        available_change: line.long("availableChange")?,
+        locked_change: line.long("lockedChange")?,
+        non_good_change: line.long("nonGoodChange")?,
+        extra: line.extra(),
+    })
+}
