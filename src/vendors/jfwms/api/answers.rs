@@ -1,0 +1,338 @@
+//! What the vendor's answers mean. The body decides first: JFWMS refuses with HTTP 200.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    super::{
+        Jfwms,
+        codes::{Class, Code, UNKNOWN},
+        json::{Members, text_or_number, too_deep},
+    },
+    asn, order,
+};
+use crate::domain::{
+    Command, Details, Effect, LookUp, ReplyCategory, TokenRefusal, VendorAnswer, Verdict,
+};
+
+/// `{code, message, data, requestId}`.
+struct Envelope<'a> {
+    /// The code; `None` where it is no number that fits.
+    code: Option<i64>,
+    details: Details,
+    /// The raw text of `data`; `None` where it is null.
+    data: Option<&'a str>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads an answer's body; `None` where it is not the vendor's.
+    fn read(body: &'a [u8]) -> Option<Self> {
+        let body = std::str::from_utf8(body).ok().filter(|body| !too_deep(body))?;
+        let members = Members::read(body).ok()?;
+        // The samples show a number; a text with the number is taken too.
+        let code = members.get("code").and_then(text_or_number)?;
+        let number = code.trim().parse();
+        let data = members.get("data").filter(|raw| *raw != "null");
+        let owned = |name| members.get(name).and_then(text_or_number).map(Cow::into_owned);
+        let details = Details {
+            vendor_code: Some(code.trim().to_owned()),
+            vendor_message: owned("message"),
+            vendor_request_id: owned("requestId"),
+            result: data.map(str::to_owned),
+            ..Details::default()
+        };
+        Some(Self { code: number.ok(), details, data })
+    }
+
+    fn known(&self) -> Option<Code> {
+        self.code.and_then(Code::of)
+    }
+}
+
+/// Which call an answer belongs to.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Operation(&'a Command),
+    /// A look-up changes nothing.
+    LookUp,
+}
+
+impl Asked<'_> {
+    /// Whether the call may have done its work although it failed.
+    fn effect(self) -> Effect {
+        match self {
+            Self::Operation(Command::Call(call)) if call.idempotent => Effect::None,
+            Self::Operation(_) => Effect::Possible,
+            Self::LookUp => Effect::None,
+        }
+    }
+}
+
+/// What the answer to the operation means.
+pub(in super::super) fn judge(command: &Command, answer: &VendorAnswer) -> Verdict {
+    verdict(Asked::Operation(command), answer)
+}
+
+fn verdict(asked: Asked<'_>, answer: &VendorAnswer) -> Verdict {
+    let Some(envelope) = Envelope::read(&answer.body) else {
+        return by_status(asked, answer, Details::default());
+    };
+    let known = envelope.known();
+    let succeeded = (200..300).contains(&answer.status);
+    let overloaded = answer.status == 429 || answer.status >= 500;
+    // A gateway's error page may have a `code` as well. What the vendor's table does not know is
+    // believed to be a refusal only where the status does not speak of a failure; a success only
+    // under a status of success.
+    if match known {
+        None => overloaded,
+        Some(code) => code.class() == Class::Success && !succeeded,
+    } {
+        return by_status(asked, answer, envelope.details);
+    }
+    by_code(asked, answer, known, envelope)
+}
+
+/// Without the vendor's body there is only the status.
+fn by_status(asked: Asked<'_>, answer: &VendorAnswer, details: Details) -> Verdict {
+    let retry_after = answer.retry_after;
+    match answer.status {
+        429 => Verdict::Throttled { retry_after, details },
+        503 if retry_after.is_some() => Verdict::Throttled { retry_after, details },
+        // A redirect is never followed: it means a wrong base_url, as another 4xx does.
+        300..=499 => Verdict::Misconfigured(details),
+        _ => Verdict::Transient { effect: asked.effect(), retry_after, details },
+    }
+}
+
+fn by_code(
+    asked: Asked<'_>,
+    answer: &VendorAnswer,
+    code: Option<Code>,
+    envelope: Envelope<'_>,
+) -> Verdict {
+    let (class, category) = code.map_or(UNKNOWN, |code| (code.class(), code.category()));
+    let mut details = envelope.details;
+    details.field = code.and_then(|code| field(asked, code));
+    let retry_after = answer.retry_after;
+    let transient = |details| Verdict::Transient { effect: asked.effect(), retry_after, details };
+    let refused = |category, details| Verdict::Refused { category, details };
+    match class {
+        Class::Success => {
+            details.vendor_reference = reference(asked, envelope.data);
+            Verdict::Succeeded(details)
+        }
+        Class::Accepted => match asked {
+            Asked::Operation(Command::CancelOrder(_) | Command::Call(_)) => {
+                Verdict::Accepted(details)
+            }
+            Asked::Operation(
+                Command::CreateOrder(_) | Command::CreateAsn(_) | Command::CancelAsn(_),
+            )
+            | Asked::LookUp => refused(ReplyCategory::Other, details),
+        },
+        Class::AlreadyCancelled => match asked {
+            Asked::Operation(Command::CancelOrder(_)) => Verdict::AlreadyDone(details),
+            Asked::Operation(
+                Command::CreateOrder(_)
+                | Command::CreateAsn(_)
+                | Command::CancelAsn(_)
+                | Command::Call(_),
+            )
+            | Asked::LookUp => refused(category, details),
+        },
+        Class::Duplicate => match (asked, code) {
+            (Asked::Operation(Command::CreateOrder(_)), Some(Code::OrderNumberExists))
+            | (Asked::Operation(Command::CreateAsn(_)), Some(Code::InboundNumberExists)) => {
+                Verdict::Duplicate(details)
+            }
+            // Nothing of ours has that number: there is nothing to compare with.
+            _ => refused(category, details),
+        },
+        Class::NotFound | Class::Refused => refused(category, details),
+        Class::InProgress | Class::Transient => transient(details),
+        Class::SessionExpired => Verdict::SessionExpired(details),
+        Class::ClockSkew => Verdict::ClockSkew(details),
+        Class::NonceRepeated => Verdict::NonceRepeated(details),
+        Class::NonceFormat => Verdict::NonceFormat(details),
+        Class::Misconfigured => Verdict::Misconfigured(details),
+    }
+}
+
+/// The command's field that a code is about.
+fn field(asked: Asked<'_>, code: Code) -> Option<&'static str> {
+    match asked {
+        Asked::Operation(Command::CreateOrder(_)) => code.order_field(),
+        Asked::Operation(Command::CreateAsn(_)) => code.asn_field(),
+        // A cancellation has nothing but its number.
+        Asked::Operation(Command::CancelOrder(_)) => {
+            code.order_field().filter(|field| *field == "orderNumber")
+        }
+        Asked::Operation(Command::CancelAsn(_)) => {
+            code.asn_field().filter(|field| *field == "asnNumber")
+        }
+        Asked::Operation(Command::Call(_)) | Asked::LookUp => None,
+    }
+}
+
+/// The vendor's own number in the answer to a creation. What `data` of `/api/order/create` holds
+/// is documented nowhere, so an order's number is read by a look-up alone.
+fn reference(asked: Asked<'_>, data: Option<&str>) -> Option<String> {
+    match asked {
+        Asked::Operation(Command::CreateAsn(_)) => {
+            text_of(&Members::read(data?).ok()?, "inboundNo")
+        }
+        Asked::Operation(
+            Command::CreateOrder(_)
+            | Command::CancelOrder(_)
+            | Command::CancelAsn(_)
+            | Command::Call(_),
+        )
+        | Asked::LookUp => None,
+    }
+}
+
+/// What the answer to the look-up means for this command.
+pub(in super::super) fn judge_look_up(
+    vendor: &Jfwms,
+    command: &Command,
+    answer: &VendorAnswer,
+) -> LookUp {
+    let verdict = verdict(Asked::LookUp, answer);
+    match verdict {
+        Verdict::Succeeded(details) => found(vendor, command, details),
+        // Also for an order that still waits in OMS, and for one the vendor is working on.
+        Verdict::Refused { category: ReplyCategory::NotFound, .. } => {
+            LookUp::NotFound { vendor_may_be_working: true }
+        }
+        verdict @ (Verdict::Accepted(_)
+        | Verdict::AlreadyDone(_)
+        | Verdict::Duplicate(_)
+        | Verdict::Refused { .. }
+        | Verdict::Throttled { .. }
+        | Verdict::Transient { .. }
+        | Verdict::SessionExpired(_)
+        | Verdict::ClockSkew(_)
+        | Verdict::NonceRepeated(_)
+        | Verdict::NonceFormat(_)
+        | Verdict::Misconfigured(_)) => LookUp::Failed(verdict),
+    }
+}
+
+fn found(vendor: &Jfwms, command: &Command, mut details: Details) -> LookUp {
+    let data = details.result.clone().unwrap_or_default();
+    let one = match documents(&data).as_slice() {
+        [] => return LookUp::NotFound { vendor_may_be_working: true },
+        [one] => (*one).to_owned(),
+        _ => return LookUp::Ambiguous(details),
+    };
+    let Ok(document) = Members::read(&one) else {
+        let effect = Effect::None;
+        return LookUp::Failed(Verdict::Transient { effect, retry_after: None, details });
+    };
+    // What is compared is what was sent, vendor fields included. Neither recipient nor lines
+    // come back (order/get), so they cannot be.
+    let (own_number, asked, pairs): (_, _, &[_]) = match command {
+        Command::CreateOrder(command) => ("orderNo", order::body(command), &ORDER_FIELDS),
+        Command::CancelOrder(command) => ("orderNo", only_number(&command.order_number), &[NUMBER]),
+        Command::CreateAsn(command) => {
+            ("inboundNo", asn::body(command, vendor.timezone()), &ASN_FIELDS)
+        }
+        Command::CancelAsn(command) => {
+            ("inboundNo", only_number(&command.asn_number), &[ASN_NUMBER])
+        }
+        Command::Call(_) => ("", Map::new(), &[]),
+    };
+    let (mut compared, mut differences) = (Vec::new(), Vec::new());
+    for (vendor_name, field) in pairs {
+        let asked = asked.get(*vendor_name).and_then(as_text);
+        let (Some(asked), Some(found)) = (asked, text_of(&document, vendor_name)) else {
+            continue;
+        };
+        compared.push(*field);
+        if asked != found {
+            differences.push(format!("{field}: asked \"{asked}\", found \"{found}\""));
+        }
+    }
+    details.vendor_reference = text_of(&document, own_number);
+    let cancelled = own_number == "orderNo" && text_of(&document, "status").as_deref() == Some("9");
+    LookUp::Found { details, differences, compared, cancelled }
+}
+
+/// The vendor's member and the command's field that are the same thing.
+type Pair = (&'static str, &'static str);
+const NUMBER: Pair = ("erpNo", "orderNumber");
+const ASN_NUMBER: Pair = ("erpNo", "asnNumber");
+/// `trackingNo` and `currency` are compared only where the command set them: the warehouse may
+/// assign a tracking number of its own.
+const ORDER_FIELDS: [Pair; 4] = [
+    NUMBER,
+    ("platformOrderNo", "platformOrderNumber"),
+    ("currency", "currency"),
+    ("trackingNo", "logistics.trackingNumber"),
+];
+/// What `/api/inbound/get` returns is documented nowhere: what it happens to return under the
+/// names of the request is compared, and nothing is required.
+const ASN_FIELDS: [Pair; 2] = [ASN_NUMBER, ("trackingNo", "trackingNumbers")];
+
+fn only_number(number: &str) -> Map<String, Value> {
+    Map::from_iter([("erpNo".to_owned(), Value::from(number))])
+}
+
+/// The documents in `data`: one object, or an array of them.
+fn documents(data: &str) -> Vec<&str> {
+    if data.starts_with('[') {
+        let elements: Vec<&RawValue> = serde_json::from_str(data).unwrap_or_default();
+        return elements.into_iter().map(RawValue::get).collect();
+    }
+    if data.is_empty() { Vec::new() } else { vec![data] }
+}
+
+/// A member as text; null, empty and anything but a text or a number are none.
+fn text_of(members: &Members<'_>, name: &str) -> Option<String> {
+    let text = members.get(name).and_then(text_or_number)?;
+    Some(text.into_owned()).filter(|text| !text.is_empty())
+}
+
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// `data` of an answer to a token call.
+pub(in super::super) fn token_data(answer: &VendorAnswer) -> Result<String, TokenRefusal> {
+    let status = answer.status;
+    let Some(envelope) = Envelope::read(&answer.body) else {
+        return Err(match status {
+            429 | 500..=599 => TokenRefusal::Transient(format!("HTTP {status}")),
+            _ => TokenRefusal::Unreadable(format!(
+                "HTTP {status} without the vendor's envelope; check base_url"
+            )),
+        });
+    };
+    let (class, _) = envelope.known().map_or(UNKNOWN, |code| (code.class(), code.category()));
+    let code = envelope.details.vendor_code.unwrap_or_default();
+    let message = envelope.details.vendor_message.unwrap_or_default();
+    match class {
+        Class::Success => envelope
+            .data
+            .map(str::to_owned)
+            .ok_or_else(|| TokenRefusal::Unreadable("`data` is missing".to_owned())),
+        Class::Transient | Class::InProgress => {
+            Err(TokenRefusal::Transient(format!("code {code}: {message}")))
+        }
+        Class::Accepted
+        | Class::AlreadyCancelled
+        | Class::Duplicate
+        | Class::NotFound
+        | Class::Refused
+        | Class::SessionExpired
+        | Class::ClockSkew
+        | Class::NonceRepeated
+        | Class::NonceFormat
+        | Class::Misconfigured => Err(TokenRefusal::Refused { code, message }),
+    }
+}

@@ -1,0 +1,126 @@
+//! What is refused without a call, because the vendor's documents say that it would be, or
+//! because it would be lost in silence.
+
+use serde_json::Value;
+
+use crate::domain::{Invalid, command::VendorFields};
+
+/// The checks of one command, with what they found to be of no use here.
+pub(super) struct Checks<'a> {
+    vendor_fields: &'a VendorFields,
+    ignored: Vec<String>,
+}
+
+impl<'a> Checks<'a> {
+    pub(super) fn new(vendor_fields: &'a VendorFields) -> Self {
+        Self { vendor_fields, ignored: Vec::new() }
+    }
+
+    /// The paths of the fields that only inform.
+    pub(super) fn ignored(self) -> Vec<String> {
+        self.ignored
+    }
+
+    /// Whether a vendor field takes the place of the mapped one, which then is not sent.
+    fn overridden(&self, vendor_name: &str) -> bool {
+        self.vendor_fields.get(vendor_name).is_some_and(|value| !value.is_null())
+    }
+
+    /// The document's number: there, and not another one in `vendorFields`. By this number the
+    /// document is looked up; under a second one it could be created twice.
+    pub(super) fn number(&self, path: &str, number: &str) -> Result<(), Invalid> {
+        if number.trim().is_empty() {
+            return Err(empty(path));
+        }
+        match self.vendor_fields.get("erpNo") {
+            None => Ok(()),
+            Some(Value::String(text)) if text == number => Ok(()),
+            Some(_) => Err(Invalid::field(
+                "vendorFields.erpNo",
+                format!(
+                    "`vendorFields.erpNo` differs from `{path}`: give the number in `{path}` alone"
+                ),
+            )),
+        }
+    }
+
+    /// A field that the vendor requires.
+    pub(super) fn required(
+        &self,
+        vendor_name: &str,
+        path: &str,
+        value: Option<&str>,
+    ) -> Result<(), Invalid> {
+        if self.overridden(vendor_name) || value.is_some_and(|value| !value.trim().is_empty()) {
+            return Ok(());
+        }
+        Err(empty(path))
+    }
+
+    /// The vendor's limit, in characters.
+    pub(super) fn limit(
+        &self,
+        vendor_name: &str,
+        path: &str,
+        value: Option<&str>,
+        limit: usize,
+    ) -> Result<(), Invalid> {
+        let length = value.map_or(0, |value| value.chars().count());
+        if length <= limit || self.overridden(vendor_name) {
+            return Ok(());
+        }
+        Err(Invalid::field(
+            path,
+            format!("`{path}` has {length} characters: JFWMS takes at most {limit}"),
+        ))
+    }
+
+    /// A two-letter country code (JFWMS guide, 50007).
+    pub(super) fn country(&self, vendor_name: &str, path: &str, code: &str) -> Result<(), Invalid> {
+        let two_letters = code.len() == 2 && code.chars().all(|c| c.is_ascii_uppercase());
+        if two_letters || self.overridden(vendor_name) {
+            return Ok(());
+        }
+        Err(Invalid::field(
+            path,
+            format!(
+                "`{path}` is no two-letter country code: write it like US (ISO 3166-1 alpha-2)"
+            ),
+        ))
+    }
+
+    /// `sku` and `quantity` of a line.
+    pub(super) fn line(&self, path: &str, sku: &str, quantity: i64) -> Result<(), Invalid> {
+        if sku.trim().is_empty() {
+            return Err(empty(&format!("{path}.sku")));
+        }
+        if quantity < 1 {
+            let path = format!("{path}.quantity");
+            let message = format!("`{path}` is {quantity}: it has to be at least 1");
+            return Err(Invalid::field(path, message));
+        }
+        Ok(())
+    }
+
+    /// A field that changes the shipment or the money and has no place here (`–`).
+    pub(super) fn no_place(&self, path: impl Into<String>, set: bool) -> Result<(), Invalid> {
+        if !set {
+            return Ok(());
+        }
+        let path = path.into();
+        let message = format!("`{path}` has no place in JFWMS and would be lost: leave it out");
+        Err(Invalid::field(path, message))
+    }
+
+    /// A field that only informs and has no place here (`·`).
+    pub(super) fn informs(&mut self, path: impl Into<String>, set: bool) {
+        if set {
+            self.ignored.push(path.into());
+        }
+    }
+}
+
+/// A required field without a value.
+pub(super) fn empty(path: &str) -> Invalid {
+    Invalid::field(path, format!("`{path}` is missing or empty: JFWMS requires it"))
+}
