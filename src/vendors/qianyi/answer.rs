@@ -129,7 +129,10 @@ mod tests {
                 r#"{"errorCode":"0","errorMsg":"","state":"success","bizContent":"{\"orderId\":\"12345\"}"}"#,
                 success(Some(r#"{"orderId":"12345"}"#)),
             ),
-            (r#"{"errorCode":0,"state":"success","bizContent":{"a":1.10}}"#, success(Some(r#"{"a":1.10}"#))),
+            (
+                r#"{"errorCode":0,"state":"success","bizContent":{"a":1.10}}"#,
+                success(Some(r#"{"a":1.10}"#)),
+            ),
             (r#"{"state":"success","bizContent":null}"#, success(None)),
             (
                 r#"{"state":"success","bizContent":"{\"errorCode\":\"order.id.exist\",\"errorMsg\":\"订单号已存在\",\"notSuccess\":true,\"state\":\"failure\"}","requestId":null}"#,
@@ -139,7 +142,10 @@ mod tests {
                 r#"{"state":"success","bizContent":"{\"errorMsg\":\"x\",\"notSuccess\":true}"}"#,
                 failure(None, Some("x"), true),
             ),
-            (r#"{"state":"success","bizContent":"{\"state\":\"failure\"}"}"#, failure(None, None, true)),
+            (
+                r#"{"state":"success","bizContent":"{\"state\":\"failure\"}"}"#,
+                failure(None, None, true),
+            ),
             (
                 r#"{"errorCode":"APP_NOT_EXIST","errorMsg":"app不存在","state":"failure","success":false}"#,
                 failure(Some("APP_NOT_EXIST"), Some("app不存在"), false),

@@ -65,7 +65,13 @@ impl Qianyi {
     }
 
     /// The signed call: the five fields of the guide, `bizParam` the literal text that is signed.
-    fn plan(&self, path: &str, service_type: &str, biz_param: String, now: Timestamp) -> PlannedCall {
+    fn plan(
+        &self,
+        path: &str,
+        service_type: &str,
+        biz_param: String,
+        now: Timestamp,
+    ) -> PlannedCall {
         let timestamp = now.as_millisecond().to_string();
         let signed = SignedRequest {
             app_id: self.app_id(),

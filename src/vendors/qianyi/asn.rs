@@ -13,15 +13,33 @@ use super::{
 };
 use crate::domain::{
     Invalid,
-    command::{
-        AsnBox, AsnLine, Batch, CancelAsn, Condition, CreateAsn, Packing, Transport,
-    },
+    command::{AsnBox, AsnLine, Batch, CancelAsn, Condition, CreateAsn, Packing, Transport},
 };
 
 /// The container models of the vendor's table.
 const CONTAINERS: [&str; 22] = [
-    "20'", "20DC", "20FR", "20GP", "20HQ", "20OT", "40'", "40DC", "40FR", "40GOH", "40HC", "40HQ",
-    "40HR", "40OT", "40RQ", "45'", "45HC", "45HQ", "53HQ", "53 DRY VAN", "40GP", "45GP",
+    "20'",
+    "20DC",
+    "20FR",
+    "20GP",
+    "20HQ",
+    "20OT",
+    "40'",
+    "40DC",
+    "40FR",
+    "40GOH",
+    "40HC",
+    "40HQ",
+    "40HR",
+    "40OT",
+    "40RQ",
+    "45'",
+    "45HC",
+    "45HQ",
+    "53HQ",
+    "53 DRY VAN",
+    "40GP",
+    "45GP",
 ];
 
 /// Checks an ASN.
@@ -129,7 +147,8 @@ fn check_boxes(asn: &CreateAsn) -> Result<(), Invalid> {
     if in_lines == in_boxes {
         return Ok(());
     }
-    let differs = in_lines.keys().chain(in_boxes.keys()).find(|s| in_lines.get(*s) != in_boxes.get(*s));
+    let differs =
+        in_lines.keys().chain(in_boxes.keys()).find(|s| in_lines.get(*s) != in_boxes.get(*s));
     let sku = differs.copied().unwrap_or_default();
     let quantity = |sums: &BTreeMap<&str, i128>| sums.get(sku).copied().unwrap_or_default();
     Err(Invalid::field(
@@ -163,11 +182,9 @@ fn check_box(path: &str, asn_box: &AsnBox, numbers: &mut BTreeSet<i32>) -> Resul
     if asn_box.lines.is_empty() {
         return Err(missing(&format!("{path}.lines"), "asnMarkSkuVOList"));
     }
-    asn_box
-        .lines
-        .iter()
-        .enumerate()
-        .try_for_each(|(i, line)| at_least_one(format!("{path}.lines[{i}].quantity"), line.quantity))
+    asn_box.lines.iter().enumerate().try_for_each(|(i, line)| {
+        at_least_one(format!("{path}.lines[{i}].quantity"), line.quantity)
+    })
 }
 
 fn sums<'a>(lines: impl Iterator<Item = (&'a str, i64)>) -> BTreeMap<&'a str, i128> {

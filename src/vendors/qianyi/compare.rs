@@ -142,13 +142,15 @@ impl Comparison<'_> {
             };
             if line.quantity != there.quantity {
                 let (asked, found) = (line.quantity, there.quantity);
-                self.differences.push(format!("lines[{at}].quantity: asked {asked}, found {found}"));
+                self.differences
+                    .push(format!("lines[{at}].quantity: asked {asked}, found {found}"));
             }
             // Several lines of one SKU cannot be told apart by price.
             if line.count > 1 || there.count > 1 {
                 continue;
             }
-            for ((field, _), prices) in lines.prices.iter().zip(line.prices.iter().zip(&there.prices))
+            for ((field, _), prices) in
+                lines.prices.iter().zip(line.prices.iter().zip(&there.prices))
             {
                 if let (Some(asked), Some(found)) = prices
                     && asked != found

@@ -204,7 +204,8 @@ fn asn(t: &'static EventType, e: Envelope, mut from: Reader<'_>) -> Result<Event
         sku_list: from.objects("skuList", asn_line)?,
         sn_info: from.json("snInfo"),
     });
-    let number = number(["asnNumber", "customNumber"], [&record.asn_number, &record.custom_number])?;
+    let number =
+        number(["asnNumber", "customNumber"], [&record.asn_number, &record.custom_number])?;
     Ok(event(t, e, number, record))
 }
 
@@ -287,10 +288,8 @@ fn tracking_package(
         carrier: from.text("carrier")?,
         status: from.text("status")?,
     });
-    let number = number(
-        ["orderNumber", "onlineOrderId"],
-        [&record.order_number, &record.online_order_id],
-    )?;
+    let number =
+        number(["orderNumber", "onlineOrderId"], [&record.order_number, &record.online_order_id])?;
     Ok(event(t, e, number, record))
 }
 

@@ -43,7 +43,7 @@ pub(super) fn judge_look_up(command: &Command, answer: &VendorAnswer) -> LookUp 
     let Some(key) = key(command) else { return LookUp::NotFound { vendor_may_be_working: false } };
     let success = match judge::classify(command.operation(), answer) {
         Ok(success) => success,
-        Err(verdict) => return LookUp::Failed(without_effect(verdict)),
+        Err(verdict) => return LookUp::Failed(without_effect(*verdict)),
     };
     let unreadable = || {
         LookUp::Failed(Verdict::Transient {
@@ -99,16 +99,12 @@ pub(super) fn judge_look_up(command: &Command, answer: &VendorAnswer) -> LookUp 
 
 fn key(command: &Command) -> Option<Key<'_>> {
     match command {
-        Command::CreateOrder(c) => Some(order_key(
-            &c.vendor_fields,
-            &c.order_number,
-            c.shop.as_deref(),
-        )),
-        Command::CancelOrder(c) => Some(order_key(
-            &c.vendor_fields,
-            &c.order_number,
-            c.shop.as_deref(),
-        )),
+        Command::CreateOrder(c) => {
+            Some(order_key(&c.vendor_fields, &c.order_number, c.shop.as_deref()))
+        }
+        Command::CancelOrder(c) => {
+            Some(order_key(&c.vendor_fields, &c.order_number, c.shop.as_deref()))
+        }
         Command::CreateAsn(c) => Some(Key::Asn {
             number: sent(&c.vendor_fields, "customNumber", &c.asn_number),
             member: "customNumber",
@@ -193,10 +189,9 @@ fn without_effect(verdict: Verdict) -> Verdict {
             Verdict::Transient { effect: Effect::None, retry_after, details }
         }
         // A search that is refused for its data says nothing about the document.
-        Verdict::Duplicate(details) => Verdict::Refused {
-            category: ReplyCategory::Refused,
-            details,
-        },
+        Verdict::Duplicate(details) => {
+            Verdict::Refused { category: ReplyCategory::Refused, details }
+        }
         other => other,
     }
 }

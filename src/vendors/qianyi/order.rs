@@ -182,7 +182,10 @@ pub(super) fn body(order: &CreateOrder) -> Map<String, Value> {
         body.text("documentName", Some(&document.name));
     }
     body.value("buyer", Value::Object(buyer(&order.recipient)));
-    body.value("skuList", order.lines.iter().map(|l| Value::Object(line(l, order.audit))).collect());
+    body.value(
+        "skuList",
+        order.lines.iter().map(|l| Value::Object(line(l, order.audit))).collect(),
+    );
     body.winning(&order.vendor_fields)
 }
 

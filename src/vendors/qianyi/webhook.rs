@@ -124,8 +124,7 @@ pub(super) fn verify(
     let mut signed_digest = [0; 16];
     let digest = Sha256::digest(biz_param.as_bytes());
     signed_digest.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
-    let mut members =
-        vec![("bizParam".to_owned(), biz_param), ("timestamp".to_owned(), timestamp)];
+    let mut members = vec![("bizParam".to_owned(), biz_param), ("timestamp".to_owned(), timestamp)];
     members.extend(frame.others);
     Ok(webhook.verified(Verified {
         form: SIGNATURE_FORM,
@@ -174,13 +173,13 @@ pub(super) fn answer(answer: Answer) -> String {
         Answer::SourceNotAllowed => {
             ("failure", "SYSTEM_ERROR", "the source address is not allowed")
         }
-        Answer::Malformed => {
-            ("failure", "SYSTEM_ERROR", "not a push of appId, bizParam, serviceType, timestamp, sign")
-        }
+        Answer::Malformed => (
+            "failure",
+            "SYSTEM_ERROR",
+            "not a push of appId, bizParam, serviceType, timestamp, sign",
+        ),
         Answer::TooLarge => ("failure", "SYSTEM_ERROR", "the body is too large"),
         Answer::Unavailable => ("failure", "SYSTEM_ERROR", "not taken, send it again"),
     };
-    format!(
-        r#"{{"state":"{state}","errorCode":"{code}","errorMsg":"{message}","bizContent":""}}"#
-    )
+    format!(r#"{{"state":"{state}","errorCode":"{code}","errorMsg":"{message}","bizContent":""}}"#)
 }
