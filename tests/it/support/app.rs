@@ -60,7 +60,7 @@ impl TestApp {
         let config = configuration(env, &options, &sandbox);
         for topic in topics::all(&config, 3, 1) {
             match &options.bootstrap_servers {
-                Some(servers) => backend::create_topic(servers, &topic.name, 3).await,
+                Some(servers) => backend::create_topic(servers, &topic.name, 3, &[]).await,
                 None => env.create_topic(&topic.name, 3).await,
             }
         }
