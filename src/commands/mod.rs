@@ -8,16 +8,34 @@
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
 //! `key_order` (what may start), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
-//! of a command), `outcome` (what its reply says).
+//! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
+//! which headers).
 
+mod assignment;
+mod committer;
+mod consumer;
+pub mod dead_letters;
+mod execution;
 pub mod key_order;
 pub mod lifecycle;
 pub mod offsets;
 pub mod outcome;
+mod pipeline;
+mod ports;
+mod posting;
+pub mod replies;
 pub mod retry;
 mod settle;
+mod settings;
 
-use std::sync::Arc;
+pub use pipeline::{RunError, run};
+pub use ports::{
+    Account, Calls, Deps, Headers, Judged, Known, Metrics, OutgoingRecord, PublishError, Purpose,
+    ReadCommand, ReadError, Reads, Replies, SendFailure,
+};
+pub use settings::Settings;
+
+use std::{fmt, sync::Arc};
 
 /// Where a command stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,3 +47,53 @@ pub struct Coordinates {
     /// Its offset.
     pub offset: i64,
 }
+
+impl fmt::Display for Coordinates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// A command as Kafka gave it.
+#[derive(Clone)]
+pub struct Record {
+    /// Where it stands.
+    pub at: Coordinates,
+    /// Its key, which orders it.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub payload: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its timestamp, milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+}
+
+impl Record {
+    /// The value of a header; the last of several, as Kafka's clients have it.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().rev().find(|h| h.0 == name).and_then(|h| h.1.as_deref())
+    }
+
+    /// The value of a header that is text.
+    pub fn text_header(&self, name: &str) -> Option<&str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| {
+            name.len() + value.as_ref().map_or(0, Vec::len)
+        });
+        let key = self.key.as_ref().map_or(0, Vec::len);
+        headers.sum::<usize>() + key + self.payload.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod broker_tests;

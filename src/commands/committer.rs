@@ -1,0 +1,147 @@
+//! The thread that waits for the group's coordinator, so that the one that polls never does.
+//!
+//! librdkafka reports a commit's result only to a synchronous caller (rdkafka 0.39 sets no commit
+//! callback), and a synchronous commit may wait for a minute while the coordinator moves. So
+//! commits, and the reading of committed offsets, happen here, one after the other.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    topic_partition_list::Offset,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    assignment::{Assignment, Group, Uncommitted},
+    consumer::Context,
+    offsets::METADATA_LIMIT,
+};
+
+/// How long to wait for committed offsets before asking again.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the committer is asked for.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Commit what has begun in a partition, now.
+    Begin { assignment: Arc<Assignment>, answer: oneshot::Sender<bool> },
+    /// Commit these partitions for the last time.
+    Last { assignments: Vec<Arc<Assignment>>, answer: Sender<()> },
+    /// Read the committed offsets with their metadata.
+    Fetch { partitions: TopicPartitionList, answer: Sender<KafkaResult<TopicPartitionList>> },
+}
+
+/// Serves jobs, and commits what has changed every `every`, until nobody can ask any more.
+pub(super) fn serve(
+    consumer: &BaseConsumer<Context>,
+    group: &Group,
+    jobs: &Receiver<Job>,
+    every: Duration,
+) {
+    let mut metadata_limit = METADATA_LIMIT;
+    let mut next = Instant::now() + every;
+    loop {
+        let mut begins: Vec<(Arc<Assignment>, oneshot::Sender<bool>)> = Vec::new();
+        let mut job = match jobs.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        while let Some(this) = job {
+            match this {
+                Job::Begin { assignment, answer } => begins.push((assignment, answer)),
+                Job::Last { assignments, answer } => {
+                    commit(consumer, &assignments, &mut metadata_limit);
+                    answer.send(()).ok();
+                }
+                Job::Fetch { partitions, answer } => {
+                    answer.send(consumer.committed_offsets(partitions, FETCH_TIMEOUT)).ok();
+                }
+            }
+            job = jobs.try_recv().ok();
+        }
+        while let Some((assignment, answer)) = begins.pop() {
+            // One partition a commit: the result of a commit of several does not say which of
+            // them was refused. Beginnings of one partition share a commit.
+            let alone = [Arc::clone(&assignment)];
+            let done = !assignment.stop.is_cancelled()
+                && commit(consumer, &alone, &mut metadata_limit);
+            let mut answers = vec![answer];
+            let mut index = 0;
+            while index < begins.len() {
+                if Arc::ptr_eq(&begins[index].0, &assignment) {
+                    answers.push(begins.swap_remove(index).1);
+                } else {
+                    index += 1;
+                }
+            }
+            for answer in answers {
+                // Whoever asked may have given up; the beginning is then taken back by it.
+                answer.send(done).ok();
+            }
+        }
+        if Instant::now() >= next {
+            commit(consumer, &group.active(), &mut metadata_limit);
+            next = Instant::now() + every;
+        }
+    }
+}
+
+/// Commits what has changed. `false` where nobody knows that it is committed.
+fn commit(
+    consumer: &BaseConsumer<Context>,
+    assignments: &[Arc<Assignment>],
+    metadata_limit: &mut usize,
+) -> bool {
+    let mut list = TopicPartitionList::new();
+    let mut changed = Vec::new();
+    let mut complete = true;
+    for assignment in assignments {
+        if assignment.gone.is_cancelled() {
+            continue;
+        }
+        assignment.set_metadata_limit(*metadata_limit);
+        let commit = match assignment.uncommitted() {
+            Uncommitted::Changed(commit) => commit,
+            Uncommitted::Nothing => continue,
+            Uncommitted::NoRoom => {
+                complete = false;
+                continue;
+            }
+        };
+        let mut element = list.add_partition(&assignment.topic, assignment.partition);
+        if element.set_offset(Offset::Offset(commit.position)).is_err() {
+            continue;
+        }
+        element.set_metadata(&commit.metadata);
+        changed.push((assignment, commit));
+    }
+    if changed.is_empty() {
+        return complete;
+    }
+    match consumer.commit(&list, CommitMode::Sync) {
+        Ok(()) => {
+            for (assignment, commit) in changed {
+                assignment.committed(commit);
+            }
+            complete
+        }
+        Err(error) => {
+            if let KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge) = error {
+                // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
+                *metadata_limit /= 2;
+            }
+            tracing::warn!(%error, partitions = changed.len(), "offsets were not committed; trying again");
+            false
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! The thread that owns the consumer and always polls.
+//!
+//! A rebalance callback runs inside the poll and only notes what is asked; the answer (assign,
+//! unassign) is given from the loop, once the committed offsets are read or what is in flight has
+//! ended and is committed. librdkafka waits for it, pauses what is affected, and keeps the session
+//! alive, because the loop goes on polling meanwhile.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    error::{KafkaError, KafkaResult},
+    message::{BorrowedMessage, Headers as _},
+    topic_partition_list::Offset,
+    types::RDKafkaRespErr,
+};
+use serde::Deserialize;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Coordinates, Metrics, Record, Settings,
+    assignment::{Assignment, Group, Held, locked},
+    committer::Job,
+    offsets::Fetched,
+};
+
+/// How long a poll waits; pauses, releases and shutdown are noticed so soon.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A command that was fetched and is to be done.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) assignment: Arc<Assignment>,
+    pub(super) record: Record,
+    /// Its at-most-once call began before a restart; its outcome is not known.
+    pub(super) begun: bool,
+    /// Its bytes, held until it is finished.
+    pub(super) _held: Held,
+}
+
+#[derive(Debug)]
+enum Rebalance {
+    Assign(TopicPartitionList),
+    Revoke { partitions: TopicPartitionList, lost: bool },
+}
+
+/// What the callbacks note.
+pub(super) struct Context {
+    group: Arc<Group>,
+    metrics: Arc<dyn Metrics>,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    /// The consumer is being dropped: answer at once.
+    closing: AtomicBool,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => tracing::error!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility, "librdkafka: {message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, "the command consumer: {reason}");
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        let coordinator = statistics.brokers.values().find(|broker| broker.source == "logical");
+        if let Some(broker) = coordinator
+            && let Ok(idle) = u64::try_from(broker.rxidle)
+        {
+            self.group.contact.heard(Duration::from_micros(idle));
+        }
+        let active = self.group.active();
+        let joined = statistics.cgrp.is_some_and(|group| group.join_state == "steady");
+        self.metrics.group(joined, active.len());
+        for assignment in active {
+            let end = statistics
+                .topics
+                .get(&*assignment.topic)
+                .and_then(|topic| topic.partitions.get(&assignment.partition.to_string()))
+                .map(|partition| partition.ls_offset)
+                .filter(|end| *end >= 0);
+            if let (Some(end), Some(position)) = (end, assignment.position()) {
+                let lag = Some((end - position).max(0));
+                self.metrics.lag(&assignment.topic, assignment.partition, lag);
+            }
+        }
+    }
+}
+
+/// The part of librdkafka's statistics that is looked at.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: HashMap<String, BrokerStatistics>,
+    #[serde(default)]
+    topics: HashMap<String, TopicStatistics>,
+    cgrp: Option<GroupStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    source: String,
+    /// Microseconds since anything was received, -1 if nothing was.
+    rxidle: i64,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    partitions: HashMap<String, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    ls_offset: i64,
+}
+
+#[derive(Deserialize)]
+struct GroupStatistics {
+    join_state: String,
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        kind: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::SeqCst) {
+            if assign { assign_partitions(consumer, partitions) } else { unassign(consumer, partitions) }
+            return;
+        }
+        let partitions = partitions.clone();
+        locked(&self.rebalances).push_back(if assign {
+            Rebalance::Assign(partitions)
+        } else {
+            Rebalance::Revoke { partitions, lost: consumer.assignment_lost() }
+        });
+    }
+}
+
+fn assign_partitions(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+    let result = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(partitions),
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, "the group's assignment could not be taken");
+    }
+}
+
+fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+    let result = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, "partitions could not be given back");
+    }
+}
+
+/// Makes the consumer. Its statistics say when the group was last heard from.
+pub(super) fn create(
+    mut config: ClientConfig,
+    settings: &Settings,
+    group: Arc<Group>,
+    metrics: Arc<dyn Metrics>,
+) -> KafkaResult<Arc<BaseConsumer<Context>>> {
+    let every = (settings.session / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
+    config.set("statistics.interval.ms", every.as_millis().to_string());
+    let consumer: BaseConsumer<Context> = config.create_with_context(Context {
+        group,
+        metrics,
+        rebalances: Mutex::new(VecDeque::new()),
+        closing: AtomicBool::new(false),
+    })?;
+    let topics: Vec<&str> = settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+    consumer.subscribe(&topics)?;
+    Ok(Arc::new(consumer))
+}
+
+enum Pending {
+    /// The committed offsets are being read.
+    Assign { partitions: TopicPartitionList, read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>> },
+    /// What is in flight ends, then it is committed.
+    Revoke {
+        partitions: TopicPartitionList,
+        leaving: Vec<Arc<Assignment>>,
+        until: Instant,
+        last: Option<mpsc::Receiver<()>>,
+    },
+}
+
+/// The loop's state.
+pub(super) struct Loop {
+    pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) group: Arc<Group>,
+    pub(super) settings: Settings,
+    pub(super) metrics: Arc<dyn Metrics>,
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) taken: UnboundedSender<Taken>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Loop {
+    /// Polls until `stop`, then waits for what is in flight, commits and gives everything back.
+    /// The caller drops the consumer.
+    pub(super) fn run(self) -> Result<(), KafkaError> {
+        let mut pending: Option<Pending> = None;
+        let mut paused: HashMap<(Arc<str>, i32), Arc<Assignment>> = HashMap::new();
+        let mut result = Ok(());
+        while !self.stop.is_cancelled() {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => self.take(&message, &mut paused),
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    result = Err(KafkaError::MessageConsumptionFatal(code));
+                    break;
+                }
+                Some(Err(error)) => tracing::warn!(%error, "the command consumer"),
+                None => {}
+            }
+            if pending.is_none() {
+                pending = self.next_pending();
+            }
+            if let Some(this) = pending.take() {
+                pending = self.advance(this);
+            }
+            self.resume(&mut paused);
+        }
+        self.finish(pending);
+        result
+    }
+
+    fn take(
+        &self,
+        message: &BorrowedMessage<'_>,
+        paused: &mut HashMap<(Arc<str>, i32), Arc<Assignment>>,
+    ) {
+        let key = (Arc::from(message.topic()), message.partition());
+        let Some(assignment) = locked(&self.group.active).get(&key).cloned() else { return };
+        if assignment.stop.is_cancelled() {
+            return;
+        }
+        let fetched = assignment.fetch(message.offset());
+        if fetched == Fetched::New || fetched == Fetched::Begun {
+            let record = record(message, &assignment.topic);
+            let held = assignment.hold(record.bytes());
+            let begun = fetched == Fetched::Begun;
+            let taken = Taken { assignment: Arc::clone(&assignment), record, begun, _held: held };
+            if self.taken.send(taken).is_err() {
+                // The pipeline has ended; what was fetched is not finished and comes again.
+                self.stop.cancel();
+            }
+        }
+        let full = self.group.buffered.load(Ordering::Relaxed) >= self.settings.max_buffered_bytes;
+        if assignment.len() >= self.settings.window || full {
+            let list = [(&*assignment.topic, assignment.partition)];
+            match self.consumer.pause(&partitions(list)) {
+                Ok(()) => {
+                    paused.insert(key, assignment);
+                }
+                Err(error) => tracing::warn!(%error, "a partition could not be paused"),
+            }
+        }
+    }
+
+    fn resume(&self, paused: &mut HashMap<(Arc<str>, i32), Arc<Assignment>>) {
+        let room = self.settings.window.saturating_sub(self.settings.window / 4).max(1);
+        let free = self.group.buffered.load(Ordering::Relaxed) < self.settings.max_buffered_bytes;
+        paused.retain(|(topic, partition), assignment| {
+            if assignment.stop.is_cancelled() {
+                return false;
+            }
+            if !free || assignment.len() >= room {
+                return true;
+            }
+            match self.consumer.resume(&partitions([(&**topic, *partition)])) {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "a partition could not be resumed");
+                    true
+                }
+            }
+        });
+    }
+
+    fn next_pending(&self) -> Option<Pending> {
+        let rebalance = locked(&self.consumer.context().rebalances).pop_front()?;
+        match rebalance {
+            Rebalance::Assign(partitions) => Some(Pending::Assign { partitions, read: None }),
+            Rebalance::Revoke { partitions, lost: true } => {
+                let leaving = self.leaving(&partitions);
+                tracing::warn!(partitions = leaving.len(), "partitions were lost");
+                self.release(&leaving);
+                unassign(&self.consumer, &partitions);
+                None
+            }
+            Rebalance::Revoke { partitions, lost: false } => {
+                let leaving = self.leaving(&partitions);
+                let until = Instant::now() + self.settings.call_timeout;
+                Some(Pending::Revoke { partitions, leaving, until, last: None })
+            }
+        }
+    }
+
+    /// Stops what has not begun in these partitions.
+    fn leaving(&self, partitions: &TopicPartitionList) -> Vec<Arc<Assignment>> {
+        let active = locked(&self.group.active);
+        let elements = partitions.elements();
+        let keys = elements.iter().map(|e| (Arc::from(e.topic()), e.partition()));
+        let leaving: Vec<_> = keys.filter_map(|key| active.get(&key).cloned()).collect();
+        for assignment in &leaving {
+            assignment.stop.cancel();
+        }
+        leaving
+    }
+
+    fn release(&self, leaving: &[Arc<Assignment>]) {
+        let mut active = locked(&self.group.active);
+        for assignment in leaving {
+            assignment.stop.cancel();
+            assignment.gone.cancel();
+            active.remove(&(Arc::clone(&assignment.topic), assignment.partition));
+            self.metrics.lag(&assignment.topic, assignment.partition, None);
+        }
+    }
+
+    fn advance(&self, pending: Pending) -> Option<Pending> {
+        match pending {
+            Pending::Assign { partitions, read } => self.assign(partitions, read),
+            Pending::Revoke { partitions, leaving, until, last } => {
+                if self.consumer.assignment_lost() {
+                    tracing::warn!(partitions = leaving.len(), "partitions were lost");
+                } else if last.is_none() {
+                    let busy = leaving.iter().any(|assignment| assignment.is_busy());
+                    if busy && Instant::now() < until {
+                        return Some(Pending::Revoke { partitions, leaving, until, last });
+                    }
+                    let last = self.last_commit(&leaving);
+                    // The coordinator gets as long again; after that another process may repeat a
+                    // little, which is better than a group that cannot rebalance.
+                    let until = Instant::now() + self.settings.call_timeout;
+                    return Some(Pending::Revoke { partitions, leaving, until, last: Some(last) });
+                } else if let Some(done) = &last
+                    && Instant::now() < until
+                    && matches!(done.try_recv(), Err(mpsc::TryRecvError::Empty))
+                {
+                    return Some(Pending::Revoke { partitions, leaving, until, last });
+                }
+                self.release(&leaving);
+                unassign(&self.consumer, &partitions);
+                None
+            }
+        }
+    }
+
+    fn last_commit(&self, leaving: &[Arc<Assignment>]) -> mpsc::Receiver<()> {
+        let (answer, last) = mpsc::channel();
+        // A committer that has ended drops the sender, which the receiver notices.
+        self.jobs.send(Job::Last { assignments: leaving.to_vec(), answer }).ok();
+        last
+    }
+
+    /// Takes partitions once it is known what an earlier owner finished and began in them.
+    fn assign(
+        &self,
+        partitions: TopicPartitionList,
+        read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>>,
+    ) -> Option<Pending> {
+        if partitions.count() == 0 {
+            assign_partitions(&self.consumer, &partitions);
+            return None;
+        }
+        let answer = match read.as_ref().map(mpsc::Receiver::try_recv) {
+            Some(Err(mpsc::TryRecvError::Empty)) => {
+                return Some(Pending::Assign { partitions, read });
+            }
+            None | Some(Err(mpsc::TryRecvError::Disconnected)) => None,
+            Some(Ok(Ok(committed))) => Some(committed),
+            Some(Ok(Err(error))) => {
+                tracing::warn!(%error, "committed offsets could not be read; trying again");
+                None
+            }
+        };
+        let complete = answer.filter(|list| list.elements().iter().all(|e| e.error().is_ok()));
+        let Some(committed) = complete else {
+            let (answer, read) = mpsc::channel();
+            self.jobs.send(Job::Fetch { partitions: partitions.clone(), answer }).ok();
+            return Some(Pending::Assign { partitions, read: Some(read) });
+        };
+        {
+            let mut active = locked(&self.group.active);
+            for element in committed.elements() {
+                let at = match element.offset() {
+                    Offset::Offset(at) => Some((at, element.metadata())),
+                    Offset::Beginning
+                    | Offset::End
+                    | Offset::Stored
+                    | Offset::Invalid
+                    | Offset::OffsetTail(_) => None,
+                };
+                let assignment = Arc::new(Assignment::new(
+                    element.topic(),
+                    element.partition(),
+                    next_epoch(),
+                    at,
+                    Arc::clone(&self.group.buffered),
+                ));
+                let key = (Arc::clone(&assignment.topic), assignment.partition);
+                active.insert(key, assignment);
+            }
+        }
+        tracing::info!(partitions = committed.count(), "partitions were assigned");
+        assign_partitions(&self.consumer, &committed);
+        // A pause outlives the assignment it was made in.
+        if let Err(error) = self.consumer.resume(&committed) {
+            tracing::warn!(%error, "assigned partitions could not be resumed");
+        }
+        None
+    }
+
+    /// Shutdown: nothing new, wait for what is in flight, commit.
+    fn finish(&self, pending: Option<Pending>) {
+        let active = self.group.active();
+        for assignment in &active {
+            assignment.stop.cancel();
+        }
+        let until = Instant::now() + self.settings.shutdown_timeout;
+        let wait = |done: &dyn Fn() -> bool| {
+            while !done() && Instant::now() < until {
+                // Records that still come are not taken; the session stays alive.
+                drop(self.consumer.poll(POLL));
+            }
+        };
+        wait(&|| !active.iter().any(|assignment| assignment.is_busy()));
+        let last = self.last_commit(&active);
+        wait(&|| !matches!(last.try_recv(), Err(mpsc::TryRecvError::Empty)));
+        self.consumer.context().closing.store(true, Ordering::SeqCst);
+        let noted = std::mem::take(&mut *locked(&self.consumer.context().rebalances));
+        let waiting = pending.into_iter().map(|pending| match pending {
+            Pending::Assign { partitions, .. } => Rebalance::Assign(partitions),
+            Pending::Revoke { partitions, .. } => Rebalance::Revoke { partitions, lost: false },
+        });
+        for rebalance in waiting.chain(noted) {
+            match rebalance {
+                Rebalance::Assign(partitions) => assign_partitions(&self.consumer, &partitions),
+                Rebalance::Revoke { partitions, .. } => unassign(&self.consumer, &partitions),
+            }
+        }
+        self.release(&active);
+        self.metrics.group(false, 0);
+    }
+}
+
+fn next_epoch() -> u64 {
+    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    EPOCH.fetch_add(1, Ordering::Relaxed)
+}
+
+fn partitions<'a>(list: impl IntoIterator<Item = (&'a str, i32)>) -> TopicPartitionList {
+    let mut partitions = TopicPartitionList::new();
+    for (topic, partition) in list {
+        partitions.add_partition(topic, partition);
+    }
+    partitions
+}
+
+fn record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
+    let headers = message.headers().map(|headers| {
+        headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
+    });
+    Record {
+        at: Coordinates {
+            topic: Arc::clone(topic),
+            partition: message.partition(),
+            offset: message.offset(),
+        },
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
+        headers: headers.unwrap_or_default(),
+        timestamp: message.timestamp().to_millis(),
+    }
+}

@@ -1,0 +1,164 @@
+//! The record a dead letter becomes: the command byte for byte, with Kafka Connect's headers. PURE.
+
+use super::{
+    OutgoingRecord, Record,
+    outcome::Outcome,
+    replies::printable,
+};
+use crate::domain::ReplyCategory;
+
+/// What all of Connect's error headers begin with; a second hop replaces them.
+const PREFIX: &str = "__connect.errors.";
+const ATTEMPTS: &str = "wms_attempts";
+const VALUE_DROPPED: &str = "wms_value_dropped";
+/// The most bytes of a message.
+const MESSAGE_LIMIT: usize = 4096;
+
+/// Where in the pipeline a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It could not be read.
+    Reading,
+    /// It was read, and its call did not work.
+    Calling,
+}
+
+impl Stage {
+    /// Connect's name of the stage.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reading => "VALUE_CONVERTER",
+            Self::Calling => "TASK_PUT",
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Reading => "wms_connector::avro",
+            Self::Calling => "wms_connector::commands",
+        }
+    }
+}
+
+/// The dead letter of a command.
+pub fn record(
+    command: &Record,
+    outcome: &Outcome,
+    attempts: u32,
+    stage: Stage,
+    connector: &str,
+    suffix: &str,
+) -> OutgoingRecord {
+    let ours = |name: &str| name.starts_with(PREFIX) || name == ATTEMPTS || name == VALUE_DROPPED;
+    let mut headers: Vec<_> = command.headers.iter().filter(|h| !ours(&h.0)).cloned().collect();
+    let mut add = |name: &str, value: &str| {
+        headers.push((format!("{PREFIX}{name}"), Some(printable(value))));
+    };
+    add("topic", &command.at.topic);
+    add("partition", &command.at.partition.to_string());
+    add("offset", &command.at.offset.to_string());
+    add("connector.name", connector);
+    add("task.id", &command.at.partition.to_string());
+    add("stage", stage.name());
+    add("class.name", stage.class());
+    add("exception.class.name", &format!("wms.commands.{}", category(outcome.category)));
+    add("exception.message", cut(&outcome.message, MESSAGE_LIMIT));
+    headers.push((ATTEMPTS.to_owned(), Some(attempts.to_string().into_bytes())));
+    OutgoingRecord {
+        topic: format!("{}{suffix}", command.at.topic),
+        partition: None,
+        key: command.key.clone(),
+        payload: command.payload.clone(),
+        headers,
+    }
+}
+
+/// The same without its value, for a record that is too large with the headers.
+pub fn without_value(mut record: OutgoingRecord) -> OutgoingRecord {
+    record.payload = None;
+    record.headers.push((VALUE_DROPPED.to_owned(), Some(b"true".to_vec())));
+    record
+}
+
+/// The category as its reply writes it.
+const fn category(category: ReplyCategory) -> &'static str {
+    match category {
+        ReplyCategory::None => "NONE",
+        ReplyCategory::Unreadable => "UNREADABLE",
+        ReplyCategory::Invalid => "INVALID",
+        ReplyCategory::Duplicate => "DUPLICATE",
+        ReplyCategory::NotFound => "NOT_FOUND",
+        ReplyCategory::WrongState => "WRONG_STATE",
+        ReplyCategory::OutOfStock => "OUT_OF_STOCK",
+        ReplyCategory::Refused => "REFUSED",
+        ReplyCategory::Configuration => "CONFIGURATION",
+        ReplyCategory::Unauthorized => "UNAUTHORIZED",
+        ReplyCategory::Throttled => "THROTTLED",
+        ReplyCategory::Unavailable => "UNAVAILABLE",
+        ReplyCategory::Uncertain => "UNCERTAIN",
+        ReplyCategory::Expired => "EXPIRED",
+        ReplyCategory::Other => "OTHER",
+    }
+}
+
+/// At most `limit` bytes, cut between characters.
+fn cut(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Coordinates;
+    use super::*;
+    use crate::domain::Details;
+
+    #[test]
+    fn a_second_hop_replaces_the_first() {
+        let header = |n: &str, v: &str| (n.to_owned(), Some(v.as_bytes().to_vec()));
+        let mut command = Record {
+            at: Coordinates { topic: "wms.commands.call".into(), partition: 3, offset: 42 },
+            key: Some(vec![0, 1]),
+            payload: Some(vec![0xff, 0]),
+            headers: vec![header("a", "1"), header("a", "2"), ("n".to_owned(), None)],
+            timestamp: None,
+        };
+        let message = format!("x\n{}", "仓".repeat(2000));
+        let outcome = Outcome::failed(ReplyCategory::Unreadable, Details::default(), message);
+        let first = record(&command, &outcome, 0, Stage::Reading, "wms", ".dlq");
+        command.headers.clone_from(&first.headers);
+        let outcome = Outcome::unknown(Details::default(), "gone");
+        let second = record(&command, &outcome, 7, Stage::Calling, "wms", ".dlq");
+        assert_eq!(second.topic, "wms.commands.call.dlq");
+        assert_eq!((&second.key, &second.payload), (&command.key, &command.payload));
+        let shown: Vec<String> = second
+            .headers
+            .iter()
+            .map(|(n, v)| format!("{n}={}", v.as_deref().unwrap_or(b"-").escape_ascii()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "a=1",
+                "a=2",
+                "n=-",
+                "__connect.errors.topic=wms.commands.call",
+                "__connect.errors.partition=3",
+                "__connect.errors.offset=42",
+                "__connect.errors.connector.name=wms",
+                "__connect.errors.task.id=3",
+                "__connect.errors.stage=TASK_PUT",
+                "__connect.errors.class.name=wms_connector::commands",
+                "__connect.errors.exception.class.name=wms.commands.UNCERTAIN",
+                "__connect.errors.exception.message=gone",
+                "wms_attempts=7",
+            ]
+        );
+        let long = first.headers.iter().find(|h| h.0.ends_with(".message")).unwrap();
+        let long = long.1.as_deref().unwrap();
+        assert!(long.len() <= MESSAGE_LIMIT && std::str::from_utf8(long).is_ok());
+        let dropped = without_value(second.clone());
+        assert_eq!((dropped.payload, dropped.key), (None, second.key));
+        assert_eq!(dropped.headers.last(), Some(&header("wms_value_dropped", "true")));
+    }
+}

@@ -1,0 +1,231 @@
+//! What the pipeline needs of others, as small traits, so that it runs without them in tests.
+
+use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    domain::{
+        AccountName, Attempt, Command, CommandReply, LookUp, Operation, PlannedCall, ReplyStatus,
+        VendorAnswer, Verdict,
+    },
+    vendors::Vendor,
+};
+
+/// Headers as Kafka has them: names may repeat, values are bytes or nothing.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// A command that could be read.
+#[derive(Debug)]
+pub struct ReadCommand {
+    /// What it asks for.
+    pub command: Command,
+    /// Whether it came as JSON.
+    pub json: bool,
+    /// Paths of fields a newer schema set and ours does not know; for `ignoredFields`.
+    pub ignored: Vec<String>,
+}
+
+/// What is known of a command that could not be read whole, so that its reply can name it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    pub operation: Option<Operation>,
+    pub account: Option<String>,
+    pub command_id: Option<String>,
+    pub document_number: Option<String>,
+    /// Whether it came as JSON, or at least not as Avro.
+    pub json: bool,
+}
+
+/// Why there is no command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// An unknown or missing field or a wrong kind of value: `REJECTED`, `INVALID`.
+    #[error("{message}")]
+    Invalid { field: Option<String>, message: String, known: Box<Known> },
+    /// Not a command at all: `FAILED`, `UNREADABLE`, a dead letter.
+    #[error("{message}")]
+    Unreadable { message: String, known: Box<Known> },
+    /// The registry does not answer: wait and read again.
+    #[error("{message}")]
+    RegistryUnavailable { message: String },
+}
+
+/// Reads commands and writes replies: `avro`.
+pub trait Reads: Send + Sync + 'static {
+    /// Reads a record of a command topic; `expected` is the topic's operation, `None` on a mixed
+    /// one.
+    fn read(
+        &self,
+        expected: Option<Operation>,
+        headers: &Headers,
+        payload: Option<&[u8]>,
+    ) -> impl Future<Output = Result<ReadCommand, ReadError>> + Send;
+
+    /// A reply as framed Avro.
+    fn reply_avro(&self, reply: &CommandReply) -> Result<Vec<u8>, String>;
+
+    /// A reply in the JSON form.
+    fn reply_json(&self, reply: &CommandReply) -> Result<Vec<u8>, String>;
+}
+
+/// What a call is for; limits are kept by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The operation itself.
+    Operation(Operation),
+    /// The look-up of the document an operation is about.
+    LookUp(Operation),
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendFailure {
+    /// The connection never opened: nothing can have taken effect.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// The request left, its answer never came.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+    /// The account's circuit is open; nothing was sent.
+    #[error("the account's circuit is open")]
+    CircuitOpen { until: Instant },
+    /// The account has no token; nothing was sent.
+    #[error("{message}")]
+    NoTokens { message: String },
+    /// The account is stopped; nothing was sent.
+    #[error("{message}")]
+    Stopped { message: String },
+}
+
+/// What an answer meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Judged<'a> {
+    /// An answer to an operation.
+    Operation(&'a Verdict),
+    /// An answer to a look-up.
+    LookUp(&'a LookUp),
+}
+
+/// The way out to the vendors: `api_client`.
+pub trait Calls: Send + Sync + 'static {
+    /// An answer, with what is needed to report on it.
+    type Sent: Send + Sync;
+
+    /// Makes one attempt of a call: waits for the account's turn, plans the call, sends it once.
+    /// Dropping the future before `plan` was asked is safe.
+    fn send(
+        &self,
+        account: &AccountName,
+        purpose: Purpose,
+        plan: impl Fn(&Attempt<'_>) -> PlannedCall + Send + Sync,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Self::Sent, SendFailure>> + Send;
+
+    /// The answer itself.
+    fn answer<'a>(&self, sent: &'a Self::Sent) -> &'a VendorAnswer;
+
+    /// Says what the answer meant: the account's circuit, limits, clock and nonce learn from it.
+    fn report(&self, sent: &Self::Sent, judged: Judged<'_>);
+
+    /// Renews the tokens the call was made with, unless another call did so meanwhile.
+    fn renew_tokens(
+        &self,
+        account: &AccountName,
+        sent: &Self::Sent,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Whether the account's circuit is open now, so that its failures do not count.
+    fn circuit_open(&self, account: &AccountName) -> bool;
+}
+
+/// A record on its way to Kafka.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OutgoingRecord {
+    pub topic: String,
+    /// `None`: chosen from the key as Java does.
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub payload: Option<Vec<u8>>,
+    pub headers: Headers,
+}
+
+impl fmt::Debug for OutgoingRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingRecord").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+/// Why a record is not known to be in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Larger than is taken; the same again gives the same.
+    #[error("the record is too large")]
+    TooLarge,
+    #[error("there is no such topic")]
+    UnknownTopic,
+    #[error("the topic has no such partition")]
+    UnknownPartition,
+    /// Not confirmed in time: it may be in the log all the same.
+    #[error("not confirmed in time")]
+    TimedOut,
+    /// Not taken now, may be tried again.
+    #[error("not taken now: {0}")]
+    Retriable(String),
+    /// Refused until somebody changes something.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// Writes records: `kafka`.
+pub trait Replies: Send + Sync + 'static {
+    /// Writes a record and waits for the acknowledgement. The record is queued, in order, when
+    /// the future is first polled.
+    fn publish(
+        &self,
+        record: OutgoingRecord,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(i32, i64), PublishError>> + Send;
+
+    /// Waits until everything queued is written or failed.
+    fn flush(&self, timeout: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Who counts.
+pub trait Metrics: Send + Sync + 'static {
+    /// A command ended; `account` is `unknown` where no such account is configured.
+    fn ended(&self, account: &str, operation: Option<Operation>, status: ReplyStatus, took: Duration);
+    /// A dead letter was written.
+    fn dead_letter(&self, topic: &str);
+    /// A reply could not go where its command wanted it.
+    fn reply_diverted(&self);
+    /// Calls in flight now.
+    fn in_flight(&self, calls: usize);
+    /// How far the group is behind in a partition of this process; `None` once it has left.
+    fn lag(&self, topic: &str, partition: i32, lag: Option<i64>);
+    /// Whether the group is joined, and how many partitions this process owns.
+    fn group(&self, joined: bool, partitions: usize);
+}
+
+/// An account commands can be for.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub name: AccountName,
+    pub vendor: Arc<dyn Vendor>,
+}
+
+/// What the pipeline works with.
+pub struct Deps<R, C, P> {
+    pub reads: R,
+    pub calls: C,
+    pub replies: P,
+    pub metrics: Arc<dyn Metrics>,
+    /// By name.
+    pub accounts: HashMap<String, Account>,
+}
+
+impl<R, C, P> fmt::Debug for Deps<R, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deps").field("accounts", &self.accounts.keys()).finish_non_exhaustive()
+    }
+}
