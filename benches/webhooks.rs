@@ -14,6 +14,7 @@
 )]
 #![allow(missing_debug_implementations, reason = "nobody prints these")]
 
+#[allow(unused_macros, unused_imports, reason = "the tests' toolbox; this takes the broker")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
@@ -136,8 +137,7 @@ impl Server {
 
     /// Resident memory in MiB: now, and the most so far.
     fn resident(&self) -> (f64, f64) {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let field = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
             let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -284,9 +284,12 @@ client_id = "bench"
 client_secret = "{SECRET}"
 "#
     );
-    let parsed =
-        wms_connector::config::load_text("bench", &config.replace("WEBHOOKS", "127.0.0.1:1").replace("ADMIN", "127.0.0.1:1"), std::iter::empty())
-            .unwrap();
+    let parsed = wms_connector::config::load_text(
+        "bench",
+        &config.replace("WEBHOOKS", "127.0.0.1:1").replace("ADMIN", "127.0.0.1:1"),
+        std::iter::empty(),
+    )
+    .unwrap();
     for topic in wms_connector::app::topics::all(&parsed.config, 1, 1) {
         support::backend::create_topic(servers, &topic.name, 1, &[]).await;
     }
@@ -294,8 +297,14 @@ client_secret = "{SECRET}"
     support::backend::create_topic(servers, &bare_topic, 1, &[]).await;
     let bare = Server::bare(servers, &bare_topic);
     let connector = Server::connector(folder.path(), &config).await;
-    println!("resident at rest: connector {:.1} MiB, bare {:.1} MiB", connector.resident().0, bare.resident().0);
-    println!("lines conns |    rate/s  p50 µs  p99 µs | bare rate/s  p50 µs  p99 µs | rate ratio  p50 ratio");
+    println!(
+        "resident at rest: connector {:.1} MiB, bare {:.1} MiB",
+        connector.resident().0,
+        bare.resident().0
+    );
+    println!(
+        "lines conns |    rate/s  p50 µs  p99 µs | bare rate/s  p50 µs  p99 µs | rate ratio  p50 ratio"
+    );
     for lines in list("BENCH_LINES", "1,50") {
         let requests = Arc::new(requests(lines));
         for connections in list("BENCH_CONNECTIONS", "1,16,128") {
@@ -318,11 +327,17 @@ client_secret = "{SECRET}"
             let (rate_ratio, p50_ratio, ours, theirs) = &ratios[ratios.len() / 2];
             println!(
                 "{lines:5} {connections:5} | {:9.0} {:7} {:7} | {:11.0} {:7} {:7} | {rate_ratio:10.2} {p50_ratio:10.2}",
-                ours.rate(), ours.percentile(50), ours.percentile(99),
-                theirs.rate(), theirs.percentile(50), theirs.percentile(99),
+                ours.rate(),
+                ours.percentile(50),
+                ours.percentile(99),
+                theirs.rate(),
+                theirs.percentile(50),
+                theirs.percentile(99),
             );
         }
     }
     let ((ours, ours_most), (theirs, theirs_most)) = (connector.resident(), bare.resident());
-    println!("resident after the load: connector {ours:.1} MiB (most {ours_most:.1}), bare {theirs:.1} MiB (most {theirs_most:.1})");
+    println!(
+        "resident after the load: connector {ours:.1} MiB (most {ours_most:.1}), bare {theirs:.1} MiB (most {theirs_most:.1})"
+    );
 }

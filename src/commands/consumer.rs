@@ -46,7 +46,7 @@ pub(super) struct Taken {
     /// Its at-most-once call began before a restart; its outcome is not known.
     pub(super) begun: bool,
     /// Its bytes, held until it is finished.
-    pub(super) held: Held,
+    pub(super) _held: Held,
 }
 
 #[derive(Debug)]
@@ -276,7 +276,7 @@ impl Loop {
             let record = record(message, &assignment.topic);
             let held = assignment.hold(record.bytes());
             let begun = fetched == Fetched::Begun;
-            let taken = Taken { assignment: Arc::clone(&assignment), record, begun, held };
+            let taken = Taken { assignment: Arc::clone(&assignment), record, begun, _held: held };
             if self.taken.send(taken).is_err() {
                 // The pipeline has ended; what was fetched is not finished and comes again.
                 self.stop.cancel();

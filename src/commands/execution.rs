@@ -1,6 +1,7 @@
 //! One command from its record to "finished": reads it, runs its lifecycle, posts what came of it.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
@@ -97,7 +99,12 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let ended = Ended { assignment: Arc::clone(&taken.assignment), key: taken.record.key.clone() };
     let mut turn = Turn { to: &shared.ended, ended: Some(ended) };
     let mut busy = None;
-    let Ok(done) = shared.decide(&taken, &mut busy).await else { return };
+    let deciding = AssertUnwindSafe(shared.decide(&taken, &mut busy)).catch_unwind().await;
+    let done = match deciding {
+        Ok(Ok(done)) => done,
+        Ok(Err(Abandoned)) => return,
+        Err(_) => shared.broken(&taken),
+    };
     // From here on there is an outcome; the partition's release waits until it is written.
     let busy = busy.unwrap_or_else(|| taken.assignment.busy());
     let at = &taken.record.at;
@@ -182,6 +189,20 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         };
         let (outcome, attempts) = execution.run(Lifecycle::new(facts)).await?;
         end(subject, outcome, attempts)
+    }
+
+    /// A fault of ours in one command: it gets an answer, and the others go on.
+    fn broken(&self, taken: &Taken) -> Done {
+        tracing::error!(at = %taken.record.at, "a command brought its task down; this is a fault of the connector");
+        let message = "The connector failed while it worked on this command, which is a fault of \
+                       the connector; look at the vendor whether it took effect.";
+        Done {
+            subject: self.subject_of(Known::default(), taken),
+            outcome: Outcome::unknown(Details::default(), message),
+            attempts: 0,
+            json: false,
+            stage: Stage::Calling,
+        }
     }
 
     fn expected(&self, taken: &Taken) -> Option<Operation> {
