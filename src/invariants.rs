@@ -15,7 +15,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         }
         for entry in fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
-            let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let is_test = stem == "tests" || stem.ends_with("_tests") || stem == "invariants";
             if !is_test && (path.is_dir() || path.extension().is_some_and(|e| e == "rs")) {
                 walk(&path, found);
             }

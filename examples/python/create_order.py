@@ -54,6 +54,7 @@ def delivered(error, _message):
         raise KafkaException(error)
 
 
+# region ask
 # Java's partitioner: a key is on one partition, whatever language sends it.
 producer = Producer({**kafka, "enable.idempotence": True, "partitioner": "murmur2_random"})
 correlation_id = uuid.uuid4().bytes
@@ -79,4 +80,5 @@ while time.monotonic() < deadline:
         break
 else:
     sys.exit(f"no reply for {order_number} in time: ask again with the same number")
+# endregion
 consumer.close()

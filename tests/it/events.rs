@@ -8,13 +8,12 @@ use serde_json::{Value as Json, json, value::RawValue};
 use wms_connector::sandbox::Delivery;
 
 use crate::support::{
-    app::{JFWMS, QIANYI, TestApp, jfwms_order, qianyi_order},
+    app::{JFWMS, Options, QIANYI, TestApp},
     backend::TestEnv,
     suite::tests,
 };
 
 tests! {
-    both: a_webhook_comes_out_and_a_command_is_answered;
     kafka: python_reads_every_event_topic, python_sends_commands_and_reads_the_replies;
 }
 
@@ -105,24 +104,9 @@ fn qianyi_events() -> [(&'static str, &'static str, &'static str, &'static str, 
     ]
 }
 
-async fn a_webhook_comes_out_and_a_command_is_answered(env: &TestEnv) {
-    let app = TestApp::start(env).await;
-    let data = r#"{"userId": "8", "erpNo": "订单-1", "warehouseCode": "YK", "status": "Shipped",
-        "skuList": []}"#;
-    let sent = app.webhook(JFWMS, "order", data).await;
-    assert_eq!(sent.delivery, Delivery::Acknowledged, "{sent:?}");
-    let events = app.records("jfwms.order", 1).await;
-    assert_eq!(events[0].record.key(), "订单-1");
-    assert_eq!(events[0].value["status"], "Shipped");
-
-    let order = jfwms_order("SO-1");
-    let asked = app.command("commands.create-order", "SO-1", &order).await;
-    let reply = app.reply(&asked).await;
-    assert_eq!(reply.record.key(), "SO-1");
-    assert_eq!(reply.value["status"], "SUCCEEDED", "{reply:?}");
-    assert_eq!(reply.value["commandOffset"], asked.at.offset);
-    assert_eq!(app.replies().await.len(), 1);
-    app.stop().await;
+async fn started(env: &TestEnv) -> TestApp {
+    let registry = Some(env.registry().url().to_owned());
+    TestApp::start_with(env, Options { registry, ..Options::default() }).await
 }
 
 /// The frame of a sample; `data` byte for byte.
@@ -135,20 +119,20 @@ struct Sample<'a> {
 }
 
 async fn python_reads_every_event_topic(env: &TestEnv) {
-    let app = TestApp::start(env).await;
+    let app = started(env).await;
     let mut expected = Vec::new();
     for (sample, topic, key) in JFWMS_EVENTS {
         let Sample { kind, data } = serde_json::from_str(sample).unwrap();
         let sent = app.webhook(JFWMS, &kind, data.get()).await;
         assert_eq!((sent.delivery, sent.attempts), (Delivery::Acknowledged, 1), "{sent:?}");
         let fields = serde_json::from_str(data.get()).unwrap();
-        let topic = app.topic(&format!("jfwms.{topic}"));
+        let topic = env.name(&format!("jfwms.{topic}"));
         expected.push((topic, key, JFWMS, format!("com.jfwms.{kind}"), fields));
     }
     for (kind, data, topic, key, fields) in qianyi_events() {
         let sent = app.webhook(QIANYI, kind, data).await;
         assert_eq!((sent.delivery, sent.attempts), (Delivery::Acknowledged, 1), "{sent:?}");
-        let topic = app.topic(&format!("qianyi.{topic}"));
+        let topic = env.name(&format!("qianyi.{topic}"));
         expected.push((topic, key, QIANYI, format!("com.qianyi.{kind}"), fields));
     }
 
@@ -179,7 +163,7 @@ async fn python_reads_every_event_topic(env: &TestEnv) {
         assert_eq!(header("content-type"), "application/avro");
         is_within(&topic, &fields, value);
     }
-    app.stop().await;
+    app.stop().await.unwrap();
 }
 
 /// Everything of `fields` is in `value`. The samples are loosely typed: a number may be a text,
@@ -208,10 +192,10 @@ fn text_of(value: &Json) -> String {
 }
 
 async fn python_sends_commands_and_reads_the_replies(env: &TestEnv) {
-    let app = TestApp::start(env).await;
-    let topic = app.topic("commands.create-order");
+    let app = started(env).await;
+    let topic = env.name("commands.create-order");
     for (number, command) in [("JF-1", jfwms_order("JF-1")), ("QY-1", qianyi_order("QY-1"))] {
-        let reply = ask(env, &app, &topic, number, &command).await;
+        let reply = ask(env, &topic, number, &command).await;
         let reply = &reply["value"];
         assert_eq!(reply["status"], "SUCCEEDED", "{reply:#?}");
         assert_eq!(reply["documentNumber"], number);
@@ -224,16 +208,16 @@ async fn python_sends_commands_and_reads_the_replies(env: &TestEnv) {
 
     let mut impossible = jfwms_order("JF-2");
     impossible["lines"][0]["sku"] = json!("OUT-OF-STOCK");
-    let refused = ask(env, &app, &topic, "JF-2", &impossible).await;
+    let refused = ask(env, &topic, "JF-2", &impossible).await;
     assert_eq!(refused["value"]["status"], "REJECTED", "{refused:#?}");
     assert_eq!(refused["value"]["category"], "OUT_OF_STOCK");
     assert_eq!(refused["value"]["vendorCode"], "50026");
-    app.stop().await;
+    app.stop().await.unwrap();
 }
 
 /// Sends a command with Confluent's AvroSerializer and returns its reply.
-async fn ask(env: &TestEnv, app: &TestApp<'_>, topic: &str, key: &str, command: &Json) -> Json {
-    let (registry, replies) = (env.registry(), app.topic("replies"));
+async fn ask(env: &TestEnv, topic: &str, key: &str, command: &Json) -> Json {
+    let (registry, replies) = (env.registry(), env.name("replies"));
     let command = command.to_string();
     let arguments = [
         env.bootstrap_servers(),
@@ -251,4 +235,26 @@ async fn ask(env: &TestEnv, app: &TestApp<'_>, topic: &str, key: &str, command: 
     let mut lines = lines.unwrap_or_else(|reason| panic!("{reason}"));
     assert_eq!(lines.len(), 2, "{lines:#?}");
     lines.swap_remove(1)
+}
+
+fn jfwms_order(number: &str) -> Json {
+    json!({
+        "account": JFWMS, "orderNumber": number, "platform": "other", "warehouse": "YK",
+        "recipient": {"name": "Erika Muster", "country": "DE", "address1": "Heidestr. 17"},
+        "logistics": {"kind": "OFFLINE", "name": "DHL", "trackingNumber": "JJD0001"},
+        "currency": "EUR", "amount": "19.90",
+        "lines": [{"sku": "819-Dark GL", "quantity": 1, "unitPrice": "19.90"}],
+    })
+}
+
+fn qianyi_order(number: &str) -> Json {
+    json!({
+        "account": QIANYI, "orderNumber": number, "shop": "demo-shop",
+        "recipient": {
+            "name": "Erika Muster", "country": "DE", "province": "Berlin", "city": "Berlin",
+            "postCode": "10115", "address1": "Invalidenstr. 1",
+        },
+        "currency": "EUR", "paidAt": "2026-11-20T09:30:00Z",
+        "lines": [{"sku": "SKU1230", "quantity": 2, "paidAmount": "39.80"}],
+    })
 }

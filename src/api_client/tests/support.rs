@@ -25,7 +25,7 @@ use crate::{
         Refusal, Secret, SignatureHint, TokenRefusal, Tokens, Unrecognized, Unverified,
         VendorAnswer, Verdict, Verified, Webhook,
     },
-    vendors::{TokenCalls, Vendor},
+    vendors::{OwnerOf, TokenCalls, Vendor},
 };
 
 /// Requests as they arrived, head and body, byte for byte.
@@ -149,7 +149,10 @@ impl Vendor for Plain {
     ) -> Result<Webhook<Verified>, Refusal> {
         Err(Refusal::NoSignature)
     }
-    fn decode(&self, _: &Webhook<Verified>) -> Result<Event, Unrecognized> {
+    fn webhook_body(&self, _: &str, _: &str, _: jiff::Timestamp) -> Result<String, String> {
+        Err("it sends no webhooks".to_owned())
+    }
+    fn decode(&self, _: &Webhook<Verified>, _: OwnerOf<'_>) -> Result<Event, Unrecognized> {
         unreachable!("no webhook is verified")
     }
     fn answer(&self, _: Answer) -> String {

@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// An array of objects, read in one pass. The error names the element (`[2]: …`).
+/// An array of objects, read in one pass.
 pub(super) struct Objects<'a>(pub(super) Vec<Members<'a>>);
 
 impl<'de> Deserialize<'de> for Objects<'de> {

@@ -12,7 +12,7 @@ use crate::domain::{Command, Details, Effect, Operation, ReplyCategory, VendorAn
 pub(super) fn judge(command: &Command, answer: &VendorAnswer) -> Verdict {
     let success = match classify(command.operation(), answer) {
         Ok(success) => success,
-        Err(verdict) => return verdict,
+        Err(verdict) => return *verdict,
     };
     let inner = success.inner();
     let result = inner.as_ref().and_then(|inner| json::last(inner, "result"));
@@ -56,7 +56,10 @@ fn uncertain(details: Details) -> Verdict {
 }
 
 /// Tells a success from everything else.
-pub(super) fn classify(operation: Operation, answer: &VendorAnswer) -> Result<Success, Verdict> {
+pub(super) fn classify(
+    operation: Operation,
+    answer: &VendorAnswer,
+) -> Result<Success, Box<Verdict>> {
     let retry_after = answer.retry_after;
     let reading = answer::read(&answer.body);
     let throttled = answer.status == 429 || (answer.status == 503 && retry_after.is_some());
@@ -64,28 +67,29 @@ pub(super) fn classify(operation: Operation, answer: &VendorAnswer) -> Result<Su
         vendor_message: Some(format!("HTTP {} without Qianyi's answer", answer.status)),
         ..Details::default()
     };
-    match (reading, answer.status) {
+    let verdict = match (reading, answer.status) {
         // What a throttled call is answered is not documented; the status is plain.
         (Reading::Failure(failure), _) if throttled => {
-            Err(Verdict::Throttled { retry_after, details: said(&failure) })
+            Verdict::Throttled { retry_after, details: said(&failure) }
         }
-        _ if throttled => Err(Verdict::Throttled { retry_after, details: unsaid() }),
+        _ if throttled => Verdict::Throttled { retry_after, details: unsaid() },
         (Reading::Failure(failure), 500..) if known(&failure).is_none() => {
             let details = said(&failure);
-            Err(Verdict::Transient { effect: Effect::Possible, retry_after, details })
+            Verdict::Transient { effect: Effect::Possible, retry_after, details }
         }
-        (Reading::Failure(failure), _) => Err(refused(operation, &failure)),
-        (Reading::Success(success), 200..=299) => Ok(success),
+        (Reading::Failure(failure), _) => refused(operation, &failure),
+        (Reading::Success(success), 200..=299) => return Ok(success),
         // An answer that cannot be read, or a server that failed: the work may be done.
         (Reading::Success(_) | Reading::Unreadable, 200..=299 | 500..) => {
-            Err(Verdict::Transient { effect: Effect::Possible, retry_after, details: unsaid() })
+            Verdict::Transient { effect: Effect::Possible, retry_after, details: unsaid() }
         }
         // The path of a `call` is the caller's: its mistake must not stop the account.
         (Reading::Success(_) | Reading::Unreadable, 404 | 405) if operation == Operation::Call => {
-            Err(Verdict::Refused { category: ReplyCategory::NotFound, details: unsaid() })
+            Verdict::Refused { category: ReplyCategory::NotFound, details: unsaid() }
         }
-        (Reading::Success(_) | Reading::Unreadable, _) => Err(Verdict::Misconfigured(unsaid())),
-    }
+        (Reading::Success(_) | Reading::Unreadable, _) => Verdict::Misconfigured(unsaid()),
+    };
+    Err(Box::new(verdict))
 }
 
 fn known(failure: &Failure) -> Option<Code> {

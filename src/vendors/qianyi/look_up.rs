@@ -43,7 +43,7 @@ pub(super) fn judge_look_up(command: &Command, answer: &VendorAnswer) -> LookUp 
     let Some(key) = key(command) else { return LookUp::NotFound { vendor_may_be_working: false } };
     let success = match judge::classify(command.operation(), answer) {
         Ok(success) => success,
-        Err(verdict) => return LookUp::Failed(without_effect(verdict)),
+        Err(verdict) => return LookUp::Failed(without_effect(*verdict)),
     };
     let unreadable = || {
         LookUp::Failed(Verdict::Transient {

@@ -2,6 +2,8 @@
 
 mod answer;
 mod api;
+#[cfg(test)]
+mod api_tests;
 mod asn;
 mod check;
 mod codes;
@@ -10,6 +12,8 @@ mod event;
 mod json;
 mod json_out;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod limits;
 mod look_up;
 mod order;
@@ -17,6 +21,8 @@ mod reader;
 mod settings;
 mod sign;
 mod webhook;
+#[cfg(test)]
+mod webhook_tests;
 
 pub use api::Qianyi;
 pub use codes::{Class, Code};

@@ -273,18 +273,12 @@ mod tests {
     fn a_wrong_kind_is_named_with_its_path() {
         let text = r#"{"quantity":"many","sku":{},"lines":[{"quantity":1},5]}"#;
         let mut reader = Reader::new("skuList[1]", text).unwrap();
-        let undecodable = |text: &str| Err(Unrecognized::Undecodable(text.to_owned()));
-        assert_eq!(
-            reader.long("quantity"),
-            undecodable("skuList[1].quantity: a whole number is expected")
-        );
-        assert_eq!(
-            reader.text("sku").map(|_| ()),
-            undecodable("skuList[1].sku: a text or a number is expected")
-        );
-        assert_eq!(
-            reader.objects("lines", |_| Ok(())).map(|_| ()),
-            undecodable("skuList[1].lines[1]: not a JSON object")
-        );
+        for (wrong, message) in [
+            (reader.long("quantity").err(), "skuList[1].quantity: a whole number is expected"),
+            (reader.text("sku").err(), "skuList[1].sku: a text or a number is expected"),
+            (reader.objects("lines", |_| Ok(())).err(), "skuList[1].lines[1]: not a JSON object"),
+        ] {
+            assert_eq!(wrong, Some(Unrecognized::Undecodable(message.to_owned())));
+        }
     }
 }

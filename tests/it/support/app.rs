@@ -1,199 +1,136 @@
-//! The connector and both vendors, as a deployment has them, for tests that look from outside.
-//!
-//! ```text
-//! sandbox (both vendors) ── signed webhooks ──▶ connector ──▶ event topics ──▶ the test
-//!                        ◀── signed calls ─────           ◀── commands ─────
-//! ```
+//! The connector in this process, between the simulated vendors and a Kafka.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Duration};
 
-use apache_avro::{Schema, reader::datum::GenericDatumReader};
-use rdkafka::{
-    admin::{NewTopic, TopicReplication},
-    producer::FutureProducer,
-};
-use serde_json::{Value as Json, json};
+use rdkafka::admin::{NewTopic, TopicReplication};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wms_connector::{
-    app::{self, Parts, Running, topics},
-    avro::{CommandReader, Limits, decode_to_json},
+    app::{self, Parts, RunError, Running, topics},
+    avro::{self, CommandReader, Limits},
     config::{self, Config},
     kafka::PlannedTopic,
     sandbox::{Sandbox, SandboxSettings, SentWebhook, Vendor, Webhook},
 };
 
-use super::backend::{self, Outgoing, Record, Sent, TestEnv};
+use super::backend::{self, Outgoing, Record, TestEnv};
 
-/// The account at the simulated JFWMS.
-pub(crate) const JFWMS: &str = "jf-main";
-/// The account at the simulated Qianyi.
-pub(crate) const QIANYI: &str = "qy-cn";
-/// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Partitions of the command topics, which consumers share; all others have one. A partition
-/// costs the broker several syncs of the disk.
-const COMMAND_PARTITIONS: i32 = 2;
+/// The accounts every test has; the credentials are the samples of the vendors' guides.
+pub const JFWMS: &str = "jf-main";
+pub const QIANYI: &str = "qy-cn";
 
-/// A sandbox and a connector between it and the test's Kafka, in this process, with topics of
-/// the test's own prefix. On the real broker with the real registry, on the mock without one.
-pub(crate) struct TestApp<'a> {
-    env: &'a TestEnv,
-    pub(crate) sandbox: Sandbox,
-    pub(crate) config: Config,
-    /// Where the webhooks go, without a trailing `/`.
-    pub(crate) webhooks_url: String,
-    /// Where health and metrics are, without a trailing `/`.
-    pub(crate) admin_url: String,
-    running: Running,
-    stop: CancellationToken,
-    producer: FutureProducer,
-    correlation: AtomicU64,
+/// How long a test waits for what has to come.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test may want otherwise.
+#[derive(Default)]
+pub struct Options {
+    /// TOML put behind the common configuration (sections that are not in it).
+    pub more: String,
+    /// TOML put into `[ingress]`.
+    pub ingress: String,
+    /// TOML put into `[commands]` (plain keys) .
+    pub commands: String,
+    /// TOML put into the JFWMS account.
+    pub jfwms: String,
+    pub sandbox: SandboxSettings,
+    /// The registry's URL; with it, Confluent's wire format is written.
+    pub registry: Option<String>,
+    /// The Kafka, where it is not the environment's (a broker that is killed).
+    pub bootstrap_servers: Option<String>,
+    pub only: Option<Parts>,
 }
 
-impl fmt::Debug for TestApp<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestApp").field("prefix", &self.env.prefix()).finish_non_exhaustive()
-    }
+/// A connector at work, and the vendors it talks to.
+pub struct TestApp {
+    pub sandbox: Sandbox,
+    pub config: Config,
+    pub running: Running,
+    pub http: reqwest::Client,
+    pub stop: CancellationToken,
 }
 
-impl<'a> TestApp<'a> {
-    /// Starts both with their defaults; orders ship at once, nothing else happens by itself.
-    pub(crate) async fn start(env: &'a TestEnv) -> Self {
-        Self::start_with(env, "").await
+impl TestApp {
+    /// Starts both with everything as by default.
+    pub async fn start(env: &TestEnv) -> Self {
+        Self::start_with(env, Options::default()).await
     }
 
-    /// The same with more configuration (TOML, whole sections) behind that of the test.
-    pub(crate) async fn start_with(env: &'a TestEnv, more: &str) -> Self {
-        let mut settings = SandboxSettings::default();
-        settings.behaviour.jfwms.ship_after_ms = Some(100);
-        settings.behaviour.jfwms.storage_after_ms = None;
-        settings.behaviour.qianyi.ship_after_ms = None;
-        settings.behaviour.qianyi.receive_after_ms = None;
-        Self::start_between(env, settings, more).await
-    }
-
-    /// The same with a sandbox of the test's making.
-    pub(crate) async fn start_between(
-        env: &'a TestEnv,
-        settings: SandboxSettings,
-        more: &str,
-    ) -> Self {
-        let (jfwms, qianyi) = (settings.jfwms.clone(), settings.qianyi.clone());
-        let sandbox = Sandbox::start(settings).await.expect("the sandbox starts");
-        let registry = if env.is_mock() { String::new() } else { env.registry().url().to_owned() };
-        let prefix = env.prefix();
-        let token = jfwms.access_tokens.first().expect("a token from the start");
-        let text = format!(
-            r#"
-            shutdown_timeout = "35s"
-            [kafka]
-            bootstrap_servers = "{bootstrap}"
-            [kafka.properties]
-            "broker.address.family" = "v4"
-            [schema_registry]
-            url = "{registry}"
-            auto_register = true
-            [topics]
-            prefix = "{prefix}"
-            [ingress]
-            listen = "127.0.0.1:0"
-            [admin]
-            listen = "127.0.0.1:0"
-            [commands]
-            group_id = "{prefix}-connector"
-            [accounts.{JFWMS}]
-            vendor = "jfwms"
-            base_url = "{jfwms_url}"
-            client_id = "{client_id}"
-            client_secret = "{client_secret}"
-            access_token = "{token}"
-            user_id = "{user_id}"
-            timezone = "Asia/Shanghai"
-            [accounts.{QIANYI}]
-            vendor = "qianyi"
-            base_url = "{qianyi_url}"
-            app_id = "{app_id}"
-            app_secret = "{app_secret}"
-            {more}
-            "#,
-            bootstrap = env.bootstrap_servers(),
-            jfwms_url = sandbox.jfwms_url(),
-            client_id = jfwms.client_id,
-            client_secret = jfwms.client_secret,
-            token = token.token,
-            user_id = token.user_id,
-            qianyi_url = sandbox.qianyi_url(),
-            app_id = qianyi.app_id,
-            app_secret = qianyi.app_secret,
-        );
-        let loaded = config::load_text("test.toml", &text, std::iter::empty());
-        let config = loaded.unwrap_or_else(|error| panic!("{error}")).config;
-        let commands = topics::command_topics(&config);
+    /// Makes the topics, starts the sandbox and the connector, waits until it is ready.
+    pub async fn start_with(env: &TestEnv, options: Options) -> Self {
+        let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
+        let config = configuration(env, &options, &sandbox);
         let mut planned = topics::all(&config, 1, 1);
+        // Each partition costs the broker several syncs of the disk: only what is shared out
+        // among consumers has more than one.
+        let commands = topics::command_topics(&config);
         for topic in planned.iter_mut().filter(|topic| commands.contains(&topic.name)) {
-            topic.partitions = COMMAND_PARTITIONS;
+            topic.partitions = 3;
         }
         let wanted: Vec<_> = planned.iter().map(new_topic).collect();
-        env.create_topics(&wanted).await;
+        match &options.bootstrap_servers {
+            Some(servers) => backend::create_topics(servers, &wanted).await,
+            None => env.create_topics(&wanted).await,
+        }
+        Self::run(config, sandbox, options.only.unwrap_or(Parts::ALL)).await
+    }
 
+    /// Starts a connector with a configuration whose topics exist.
+    pub async fn run(config: Config, sandbox: Sandbox, parts: Parts) -> Self {
         let stop = CancellationToken::new();
-        let started = app::start(config.clone(), Parts::ALL, stop.clone()).await;
-        let running = started.unwrap_or_else(|error| panic!("the connector: {error}"));
-        let url = |address: SocketAddr| format!("http://{address}");
-        let webhooks_url = url(running.webhooks.expect("a listener for webhooks"));
-        let admin_url = url(running.admin);
-        sandbox.set_jfwms_webhook_url(format!("{webhooks_url}/webhooks/{JFWMS}"));
-        sandbox.set_qianyi_push_url(format!("{webhooks_url}/webhooks/{QIANYI}"));
-        let app = Self {
-            env,
-            sandbox,
-            config,
-            webhooks_url,
-            admin_url,
-            running,
-            stop,
-            producer: env.producer(),
-            correlation: AtomicU64::new(1),
-        };
-        app.until_ready().await;
+        let running = app::start(config.clone(), parts, stop.clone()).await.unwrap();
+        if let Some(address) = running.webhooks {
+            sandbox.set_jfwms_webhook_url(format!("http://{address}/webhooks/{JFWMS}"));
+            sandbox.set_qianyi_push_url(format!("http://{address}/webhooks/{QIANYI}"));
+        }
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let app = Self { sandbox, config, running, http, stop };
+        app.until("ready", || app.running.readiness.report().ready).await;
         app
     }
 
-    async fn until_ready(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let report = self.running.readiness.report();
-            if report.ready {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the connector is not ready: {:?}", report.checks);
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, so: impl Fn() -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !so() {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not {what} in time: {:?}",
+                self.running.readiness.report()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// `name` behind this test's prefix.
-    pub(crate) fn topic(&self, name: &str) -> String {
-        self.env.name(name)
+    /// The URL of an account's webhooks.
+    pub fn webhook_url(&self, account: &str) -> String {
+        format!("http://{}/webhooks/{account}", self.running.webhooks.unwrap())
     }
 
-    /// Lets the vendor of `account` sign and send a webhook (`data` as JSON text, byte for byte)
-    /// and returns its fate when the vendor has its answer.
-    pub(crate) async fn webhook(&self, account: &str, kind: &str, data: &str) -> SentWebhook {
+    /// Posts a body as it is: HTTP status and answer.
+    pub async fn post(&self, account: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = self.http.post(self.webhook_url(account)).body(body);
+        let request = request.header("content-type", "application/json");
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Lets a simulated vendor sign and send a webhook; its fate shows in the sandbox's books.
+    pub fn vendor_sends(&self, vendor: Vendor, kind: &str, data: &str) {
+        self.sandbox.send_webhook(Webhook::new(vendor, kind, data).unwrap()).unwrap();
+    }
+
+    /// The same, and waits for its fate: what the vendor was answered.
+    pub async fn webhook(&self, account: &str, kind: &str, data: &str) -> SentWebhook {
         let vendor = match account {
             JFWMS => Vendor::Jfwms,
             QIANYI => Vendor::Qianyi,
             other => panic!("the sandbox has no account {other}"),
         };
         let before = self.sandbox.books().webhooks_total;
-        let webhook = Webhook::new(vendor, kind, data).expect("a webhook");
-        self.sandbox.send_webhook(webhook).expect("the sandbox sends it");
-        let deadline = Instant::now() + PATIENCE;
+        self.vendor_sends(vendor, kind, data);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let mut sent = self.sandbox.books().webhooks.into_iter();
             let ours = |sent: &SentWebhook| {
@@ -202,83 +139,39 @@ impl<'a> TestApp<'a> {
             if let Some(sent) = sent.find(ours) {
                 return sent;
             }
-            assert!(Instant::now() < deadline, "{kind} of {vendor} got no answer");
+            assert!(tokio::time::Instant::now() < deadline, "{kind} of {vendor} got no answer");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Sends a JSON command with a correlation id of its own and returns it with the place.
-    /// `topic` without the prefix, such as `commands.create-order`.
-    pub(crate) async fn command(&self, topic: &str, key: &str, body: &Json) -> Asked {
-        let correlation = self.correlation.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec();
-        let record = Outgoing::to(self.topic(topic)).key(key).value(body.to_string());
-        let record = record.header("kafka_correlationId", &correlation);
-        let at = backend::send(&self.producer, record).await;
-        Asked { correlation, at }
+    /// The metrics page.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.running.admin);
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
     }
 
-    /// What the default reply topic holds now, decoded.
-    pub(crate) async fn replies(&self) -> Vec<Decoded> {
-        let records = self.env.read_now(&self.topic("replies")).await;
-        self.decode_all(records).await
+    /// Sends a command as JSON to its own topic, with its document's number as key.
+    pub async fn command(&self, env: &TestEnv, kind: &str, key: &str, command: &Value) {
+        let topic = self.config.topics.name(&format!("commands.{kind}"));
+        env.send(Outgoing::to(&topic).key(key).value(command.to_string())).await;
     }
 
-    /// The reply to a command, once it is there.
-    pub(crate) async fn reply(&self, asked: &Asked) -> Decoded {
-        let correlation = asked.correlation.clone();
-        let ours = move |record: &Record| {
-            record.header_bytes("kafka_correlationId") == Some(correlation.as_slice())
-        };
-        let wanted = ours.clone();
-        let done = move |records: &[Record]| records.iter().any(&wanted);
-        let mut records = self.env.read_until(&self.topic("replies"), PATIENCE, done).await;
-        records.retain(ours);
-        self.decode_all(records).await.swap_remove(0)
-    }
-
-    /// The records of a topic (without the prefix) once there are so many, decoded.
-    pub(crate) async fn records(&self, topic: &str, expected: usize) -> Vec<Decoded> {
-        let records = self.env.read_all(&self.topic(topic), expected, PATIENCE).await;
-        self.decode_all(records).await
-    }
-
-    async fn decode_all(&self, records: Vec<Record>) -> Vec<Decoded> {
-        let schemas = CommandReader::new(None, Limits::default());
-        let mut by_id: HashMap<u32, Schema> = HashMap::new();
-        let mut decoded = Vec::new();
-        for record in records {
-            let value = match record.value() {
-                [0, ..] => self.decode_framed(&record, &mut by_id).await,
-                other => match decode_to_json(&schemas, other).await {
-                    Ok(value) => value,
-                    Err(error) => panic!("{record:?} cannot be decoded: {error:?}"),
-                },
-            };
-            decoded.push(Decoded { record, value });
+    /// The replies so far, once there are `count`.
+    pub async fn replies(&self, env: &TestEnv, count: usize) -> Vec<Value> {
+        let records = env.read_all(&self.config.topics.replies(), count, PATIENCE).await;
+        let mut replies = Vec::new();
+        for record in &records {
+            replies.push(decode(record).await);
         }
-        decoded
+        replies
     }
 
-    async fn decode_framed(&self, record: &Record, schemas: &mut HashMap<u32, Schema>) -> Json {
-        let (id, mut datum) = record.unframe();
-        if let std::collections::hash_map::Entry::Vacant(entry) = schemas.entry(id) {
-            let text = self.env.registry().schema(id).await.expect("the schema of the record");
-            entry.insert(Schema::parse_str(&text).expect("an Avro schema"));
-        }
-        let reader = GenericDatumReader::builder(&schemas[&id]).build();
-        let value = reader.and_then(|reader| reader.read_value(&mut datum));
-        let value = value.unwrap_or_else(|error| panic!("{record:?}: {error}"));
-        assert!(datum.is_empty(), "{record:?}: bytes are left over");
-        Json::try_from(value).unwrap_or_else(|error| panic!("{record:?}: {error}"))
-    }
-
-    /// Stops in good order; panics when something was left unfinished.
-    pub(crate) async fn stop(self) {
+    /// An orderly end.
+    pub async fn stop(self) -> Result<(), RunError> {
         self.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.running.finished()).await;
-        let ended = ended.unwrap_or_else(|_| panic!("the connector did not stop"));
-        ended.unwrap_or_else(|error| panic!("the connector: {error}"));
+        let done = self.running.finished().await;
         self.sandbox.shutdown().await;
+        done
     }
 }
 
@@ -288,40 +181,72 @@ fn new_topic(planned: &PlannedTopic) -> NewTopic<'_> {
     planned.config.iter().fold(new, |new, (name, value)| new.set(name, value))
 }
 
-/// A command that was sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) correlation: Vec<u8>,
-    pub(crate) at: Sent,
+/// A record of the connector, readable.
+pub async fn decode(record: &Record) -> Value {
+    let reader = CommandReader::new(None, Limits::default());
+    let payload = record.value.as_deref().unwrap();
+    match avro::decode_to_json(&reader, payload).await {
+        Ok(value) => value,
+        Err(error) => panic!("{record:?}: {error}"),
+    }
 }
 
-/// A record with its Avro value as JSON.
-#[derive(Clone, Debug)]
-pub(crate) struct Decoded {
-    pub(crate) record: Record,
-    pub(crate) value: Json,
-}
-
-/// A create-order command that the simulated JFWMS takes.
-pub(crate) fn jfwms_order(number: &str) -> Json {
-    json!({
-        "account": JFWMS, "orderNumber": number, "platform": "other", "warehouse": "YK",
-        "recipient": {"name": "Erika Muster", "country": "DE", "address1": "Heidestr. 17"},
-        "logistics": {"kind": "OFFLINE", "name": "DHL", "trackingNumber": "JJD0001"},
-        "currency": "EUR", "amount": "19.90",
-        "lines": [{"sku": "819-Dark GL", "quantity": 1, "unitPrice": "19.90"}],
-    })
-}
-
-/// A create-order command that the simulated Qianyi takes.
-pub(crate) fn qianyi_order(number: &str) -> Json {
-    json!({
-        "account": QIANYI, "orderNumber": number, "shop": "demo-shop",
-        "recipient": {
-            "name": "Erika Muster", "country": "DE", "province": "Berlin", "city": "Berlin",
-            "postCode": "10115", "address1": "Invalidenstr. 1",
-        },
-        "currency": "EUR", "paidAt": "2026-11-20T09:30:00Z",
-        "lines": [{"sku": "SKU1230", "quantity": 2, "paidAmount": "39.80"}],
-    })
+/// The configuration of a test's connector.
+pub fn configuration(env: &TestEnv, options: &Options, sandbox: &Sandbox) -> Config {
+    let servers = match &options.bootstrap_servers {
+        Some(servers) => servers.clone(),
+        None => env.bootstrap_servers().to_owned(),
+    };
+    let (jfwms, qianyi) = (&options.sandbox.jfwms, &options.sandbox.qianyi);
+    let token = &jfwms.access_tokens[0];
+    let mut text = String::new();
+    let prefix = env.prefix();
+    write!(
+        text,
+        r#"
+shutdown_timeout = "40s"
+[kafka]
+bootstrap_servers = "{servers}"
+[topics]
+prefix = "{prefix}"
+[ingress]
+listen = "127.0.0.1:0"
+{}
+[admin]
+listen = "127.0.0.1:0"
+[commands]
+group_id = "{prefix}"
+{}
+[accounts.{JFWMS}]
+vendor = "jfwms"
+base_url = "{}"
+client_id = "{}"
+client_secret = "{}"
+access_token = "{}"
+user_id = "{}"
+{}
+[accounts.{QIANYI}]
+vendor = "qianyi"
+base_url = "{}"
+app_id = "{}"
+app_secret = "{}"
+"#,
+        options.ingress,
+        options.commands,
+        sandbox.jfwms_url(),
+        jfwms.client_id,
+        jfwms.client_secret,
+        token.token,
+        token.user_id,
+        options.jfwms,
+        sandbox.qianyi_url(),
+        qianyi.app_id,
+        qianyi.app_secret,
+    )
+    .unwrap();
+    if let Some(url) = &options.registry {
+        write!(text, "[schema_registry]\nurl = \"{url}\"\nauto_register = true\n").unwrap();
+    }
+    text.push_str(&options.more);
+    config::load_text("test.toml", &text, std::iter::empty()).unwrap().config
 }

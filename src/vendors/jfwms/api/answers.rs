@@ -8,7 +8,7 @@ use super::{
     super::{
         Jfwms,
         codes::{Class, Code, UNKNOWN},
-        json::{Members, text, text_or_number, too_deep},
+        json::{Members, text_or_number, too_deep},
     },
     asn, order,
 };
@@ -17,7 +17,7 @@ use crate::domain::{
 };
 
 /// `{code, message, data, requestId}`.
-pub(in super::super) struct Envelope<'a> {
+struct Envelope<'a> {
     /// The code; `None` where it is no number that fits.
     code: Option<i64>,
     details: Details,
@@ -27,7 +27,7 @@ pub(in super::super) struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     /// Reads an answer's body; `None` where it is not the vendor's.
-    pub(in super::super) fn read(body: &'a [u8]) -> Option<Self> {
+    fn read(body: &'a [u8]) -> Option<Self> {
         let body = std::str::from_utf8(body).ok().filter(|body| !too_deep(body))?;
         let members = Members::read(body).ok()?;
         // The samples show a number; a text with the number is taken too.
@@ -303,7 +303,7 @@ fn as_text(value: &Value) -> Option<String> {
 }
 
 /// `data` of an answer to a token call.
-pub(super) fn token_data(answer: &VendorAnswer) -> Result<String, TokenRefusal> {
+pub(in super::super) fn token_data(answer: &VendorAnswer) -> Result<String, TokenRefusal> {
     let status = answer.status;
     let Some(envelope) = Envelope::read(&answer.body) else {
         return Err(match status {
@@ -335,9 +335,4 @@ pub(super) fn token_data(answer: &VendorAnswer) -> Result<String, TokenRefusal> 
         | Class::NonceFormat
         | Class::Misconfigured => Err(TokenRefusal::Refused { code, message }),
     }
-}
-
-/// A text member of `data`.
-pub(in super::super) fn text_data(data: &str) -> Option<String> {
-    text(data).map(Cow::into_owned).filter(|text| !text.is_empty())
 }

@@ -9,12 +9,12 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-pub(super) use answers::{Envelope, judge, judge_look_up};
+pub(super) use answers::{judge, judge_look_up, token_data};
 
 use self::checks::Checks;
 use super::{Jfwms, sign::CallHeaders};
 use crate::domain::{
-    Attempt, Body, Command, Invalid, Method, PlannedCall, Secret, TokenRefusal,
+    Attempt, Body, Command, Invalid, Method, PlannedCall, Secret,
     command::{Call, CancelAsn, CancelOrder, Decimal, VendorFields},
 };
 use crate::vendors::TokenCalls;
@@ -188,9 +188,4 @@ fn merge(body: &mut Map<String, Value>, vendor_fields: &VendorFields) {
 fn number(decimal: &Decimal) -> Value {
     let text = decimal.plain();
     text.parse().map_or(Value::String(text), Value::Number)
-}
-
-/// Reads the vendor's envelope out of an answer to a token call.
-pub(super) fn token_data(answer: &crate::domain::VendorAnswer) -> Result<String, TokenRefusal> {
-    answers::token_data(answer)
 }

@@ -42,6 +42,7 @@ public class CreateOrder {
                 // Every instance reads all replies and takes those it has asked for.
                 Map.of("bootstrap.servers", servers, "group.id", "java-shop-" + UUID.randomUUID()),
                 new StringDeserializer(), new StringDeserializer());
+        // region ask
         var container = new KafkaMessageListenerContainer<>(consumers, new ContainerProperties(replies));
         var template = new ReplyingKafkaTemplate<>(producers, container);
         // The replies of other instances are none of ours.
@@ -62,6 +63,7 @@ public class CreateOrder {
             template.destroy();
             producers.destroy();
         }
+        // endregion
         // The template's timer for the time-out would run on for a while.
         System.exit(0);
     }

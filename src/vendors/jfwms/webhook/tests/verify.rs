@@ -1,0 +1,210 @@
+//! Which webhooks are believed, and what the sender is told.
+
+use proptest::prelude::*;
+
+use super::{
+    super::super::{
+        Jfwms,
+        json::{Members, quoted},
+        sign::WebhookForm,
+    },
+    RECEIVED, SECRET, vendor, verified, webhook,
+};
+use crate::{
+    domain::{AccountName, Received, Refusal, Secret, SignatureHint, Webhook},
+    vendors::Vendor,
+};
+
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+/// Settings, body, headers, query and what comes of them.
+type Case<'a> = (&'a str, &'a str, Pairs<'a>, Pairs<'a>, Result<&'a str, Refusal>);
+
+#[test]
+fn a_sign_is_looked_for_in_header_body_and_query() {
+    let sign = WebhookForm::RawDataFirst.sign("{}", &Secret::new(SECRET)).sign;
+    let plain = r#"{"type":"order","data":{}}"#;
+    let signed = format!(r#"{{"type":"order","data":{{}},"sign":"{sign}"}}"#);
+    let upper = sign.to_uppercase();
+    let wrong = "0".repeat(32);
+    let ok = Ok("raw-data-first");
+    let cases: [Case<'_>; 13] = [
+        ("", plain, &[("sign", &sign)], &[], ok),
+        ("", plain, &[("Sign", &upper)], &[], ok),
+        ("", &signed, &[], &[], ok),
+        ("", plain, &[], &[("sign", &sign)], ok),
+        ("", plain, &[("sign", &wrong)], &[("sign", &sign)], ok),
+        ("webhook_sign_names = [\"x-sign\"]", plain, &[("x-sign", &sign)], &[], ok),
+        (
+            "webhook_sign_names = [\"x-sign\"]",
+            plain,
+            &[("sign", &sign)],
+            &[],
+            Err(Refusal::NoSignature),
+        ),
+        ("", plain, &[], &[], Err(Refusal::NoSignature)),
+        ("", plain, &[("sign", "")], &[], Err(Refusal::NoSignature)),
+        ("", plain, &[("sign", &wrong)], &[], Err(Refusal::WrongSignature)),
+        ("", plain, &[("sign", "no hex")], &[], Err(Refusal::WrongSignature)),
+        ("", plain, &[("other", &sign)], &[("Sign", &sign)], Err(Refusal::NoSignature)),
+        (
+            "webhook_sign_form = \"text-data-first\"",
+            plain,
+            &[("sign", &sign)],
+            &[],
+            Err(Refusal::WrongSignature),
+        ),
+    ];
+    for (more, body, headers, query, expected) in cases {
+        let result = vendor(more).verify(webhook(body, headers, query), SignatureHint::ANY);
+        assert_eq!(result.map(|w| w.state().form), expected, "{more} {body} {headers:?} {query:?}");
+    }
+}
+
+#[test]
+fn frames_that_cannot_be_read_are_refused_before_the_signature() {
+    let deep = format!(r#"{{"data":{}{}}}"#, "[".repeat(64), "]".repeat(64));
+    for (body, expected) in [
+        ("", Refusal::NotJson),
+        ("[]", Refusal::NotJson),
+        ("{\"data\":{}", Refusal::NotJson),
+        ("{\"data\":{}} x", Refusal::NotJson),
+        ("{\"type\":\"order\"}", Refusal::NoData),
+        ("{\"data\":{},\"data\":{}}", Refusal::TwoData),
+        ("{\"data\":{},\"d\\u0061ta\":{}}", Refusal::TwoData),
+        (deep.as_str(), Refusal::TooDeep),
+        ("{\"data\":{\"data\":1,\"data\":2}}", Refusal::NoSignature),
+    ] {
+        let result = vendor("").verify(webhook(body, &[], &[]), SignatureHint::ANY);
+        assert_eq!(result.unwrap_err(), expected, "{body}");
+    }
+}
+
+#[test]
+fn forms_are_tried_as_the_hint_says() {
+    let data = r#"{ "a": "\"" }"#;
+    let body = format!(r#"{{"type":"order","data":{data}}}"#);
+    for form in WebhookForm::ALL {
+        let sign = form.sign(data, &Secret::new(SECRET)).sign;
+        let verify = |more: &str, hint| {
+            let webhook = webhook(&body, &[("sign", &sign)], &[]);
+            vendor(more).verify(webhook, hint).map(|w| w.state().form)
+        };
+        let hint = |first, try_others| SignatureHint { first, try_others };
+        assert_eq!(verify("", SignatureHint::ANY), Ok(form.name()));
+        assert_eq!(verify("", hint(Some(form.name()), false)), Ok(form.name()));
+        let other = if form == WebhookForm::TextSecretFirst {
+            "raw-data-first"
+        } else {
+            "text-secret-first"
+        };
+        assert_eq!(verify("", hint(Some(other), true)), Ok(form.name()));
+        assert_eq!(verify("", hint(Some(other), false)), Err(Refusal::WrongSignature));
+        let pin = |name: &str| format!("webhook_sign_form = \"{name}\"");
+        assert_eq!(verify(&pin(form.name()), hint(Some(other), true)), Ok(form.name()));
+        assert_eq!(verify(&pin(other), SignatureHint::ANY), Err(Refusal::WrongSignature));
+        assert_eq!(vendor(&pin(form.name())).signature_forms(), [form.name()]);
+        // During a rotation both secrets are live.
+        let rotated = vendor(&format!("client_secret_previous = \"{SECRET}\""));
+        assert!(
+            rotated.verify(webhook(&body, &[("sign", &sign)], &[]), SignatureHint::ANY).is_ok()
+        );
+        let mut settings = rotated.settings().clone();
+        settings.client_secret = Secret::new("new");
+        let rotated = Jfwms::new(rotated.account().clone(), settings.clone()).unwrap();
+        assert!(
+            rotated.verify(webhook(&body, &[("sign", &sign)], &[]), SignatureHint::ANY).is_ok()
+        );
+        settings.client_secret_previous = None;
+        let rotated = Jfwms::new(rotated.account().clone(), settings).unwrap();
+        assert!(
+            rotated.verify(webhook(&body, &[("sign", &sign)], &[]), SignatureHint::ANY).is_err()
+        );
+    }
+    assert_eq!(vendor("").signature_forms().len(), 6);
+}
+
+#[test]
+fn the_event_id_is_one_for_one_webhook() {
+    let id = |body: &str| verified(&vendor(""), body).state().event_id.clone();
+    let first = id(r#"{"timestamp":1,"type":"return","finishTime":"a","data":{"erpNo":1}}"#);
+    for (body, same) in [
+        (r#"{"timestamp":2,"type":"return","finishTime":"a","data":{"erpNo":1}}"#, true),
+        (r#"{"data":{"erpNo":1},"finishTime":"a","type":"return","sign":"x"}"#, true),
+        (r#"{"timestamp":1,"type":"return","finishTime":"b","data":{"erpNo":1}}"#, false),
+        (r#"{"timestamp":1,"type":"order","finishTime":"a","data":{"erpNo":1}}"#, false),
+        (r#"{"timestamp":1,"type":"return","finishTime":"a","data":{"erpNo":2}}"#, false),
+    ] {
+        assert_eq!(id(body) == first, same, "{body}");
+    }
+    let digest = |body: &str| verified(&vendor(""), body).state().signed_digest;
+    let order = digest(r#"{"type":"order","data":{"erpNo":1}}"#);
+    assert_eq!(order, digest(r#"{"data":{"erpNo":1},"type":"convert"}"#));
+    assert_ne!(order, digest(r#"{"type":"order","data":{"erpNo":2}}"#));
+}
+
+#[test]
+fn answers_are_the_vendors() {
+    use crate::domain::Answer;
+    for (answer, code) in [
+        (Answer::Accepted, "0"),
+        (Answer::UnknownAccount, "10008"),
+        (Answer::NoSignature, "10021"),
+        (Answer::WrongSignature, "10026"),
+        (Answer::SourceNotAllowed, "10010"),
+        (Answer::Malformed, "10001"),
+        (Answer::TooLarge, "10001"),
+        (Answer::Unavailable, "1"),
+    ] {
+        for (more, shown) in
+            [("", code.to_owned()), ("answer_code = \"string\"", format!("\"{code}\""))]
+        {
+            let text = vendor(more).answer(answer);
+            let members = Members::read(&text).unwrap();
+            assert_eq!(members.get("code"), Some(shown.as_str()));
+            assert_eq!(members.get("msg") == Some("\"\""), answer == Answer::Accepted, "{text}");
+        }
+    }
+    assert_eq!(vendor("").answer(Answer::Accepted), r#"{"code":0,"msg":""}"#);
+}
+
+proptest! {
+    /// For every form, a change of one byte of `data` or of the secret is refused. (A blank
+    /// between tokens is no part of a compact form, so the data here has none.)
+    #[test]
+    fn a_changed_byte_is_refused(
+        which in 0..6_usize,
+        text in "[a-z0-9中\"\\\\ ]{1,12}",
+        number in any::<i64>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        of_secret in any::<bool>(),
+    ) {
+        let form = WebhookForm::ALL[which];
+        let data = format!(r#"{{"erpNo":{},"x":[{number},null]}}"#, quoted(&text));
+        let sign = form.sign(&data, &Secret::new(SECRET)).sign;
+        let mut changed = if of_secret { SECRET.to_owned() } else { data.clone() }.into_bytes();
+        let at = at.index(changed.len());
+        prop_assume!(changed[at] != byte);
+        changed[at] = byte;
+        let (data, secret) = if of_secret {
+            let Ok(secret) = String::from_utf8(changed) else { return Ok(()) };
+            (data.into_bytes(), secret)
+        } else {
+            (changed, SECRET.to_owned())
+        };
+        let body = [br#"{"type":"order","data":"#.as_slice(), &data, b"}"].concat();
+        let mut settings = vendor("").settings().clone();
+        settings.client_secret = Secret::new(secret);
+        let vendor = Jfwms::new(AccountName::new("jf-main").unwrap(), settings).unwrap();
+        let received = Received {
+            account: AccountName::new("jf-main").unwrap(),
+            body: body.into(),
+            headers: vec![("sign".to_owned(), sign)],
+            query: Vec::new(),
+            form: None,
+            received_at: jiff::Timestamp::from_millisecond(RECEIVED).unwrap(),
+        };
+        prop_assert!(vendor.verify(Webhook::new(received), SignatureHint::ANY).is_err());
+    }
+}
