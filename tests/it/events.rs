@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json, value::RawValue};
-use wms_connector::sandbox::Delivery;
+use wms_connector::sandbox::{Delivery, Vendor, Webhook};
 
 use crate::support::{
     app::{JFWMS, Options, QIANYI, TestApp},
@@ -43,6 +43,12 @@ const JFWMS_EVENTS: [(&str, &str, &str); 10] = [
     (jfwms_sample!("orderCreate"), "order-create", "BSZ1AF0608"),
     (jfwms_sample!("orderCancel"), "order-cancel", "BSZ1AF0609"),
     (jfwms_sample!("convert"), "convert", "MOL704"),
+];
+
+/// What has no place in a record, as JSON text: what is no time, and a repeated member's first.
+const EXTRA: [(&str, &str, &str); 2] = [
+    (".return", "finishTime", r#""完成时间""#),
+    (".orderCreate", "finishTime", r#""2025-02-06T03:59:21.009""#),
 ];
 
 /// A sample of Qianyi's pushes: serviceType, `bizParam`, topic, key, some fields of the record.
@@ -116,14 +122,19 @@ struct Sample<'a> {
     kind: String,
     #[serde(borrow)]
     data: &'a RawValue,
+    /// Of a `return` it stands beside `data`.
+    #[serde(rename = "finishTime")]
+    finish_time: Option<Json>,
 }
 
 async fn python_reads_every_event_topic(env: &TestEnv) {
     let app = started(env).await;
     let mut expected = Vec::new();
     for (sample, topic, key) in JFWMS_EVENTS {
-        let Sample { kind, data } = serde_json::from_str(sample).unwrap();
-        let sent = app.webhook(JFWMS, &kind, data.get()).await;
+        let Sample { kind, data, finish_time } = serde_json::from_str(sample).unwrap();
+        let mut webhook = Webhook::new(Vendor::Jfwms, &kind, data.get()).unwrap();
+        webhook.beside.extend(finish_time.map(|time| ("finishTime".to_owned(), time)));
+        let sent = app.delivered(webhook).await;
         assert_eq!((sent.delivery, sent.attempts), (Delivery::Acknowledged, 1), "{sent:?}");
         let fields = serde_json::from_str(data.get()).unwrap();
         let topic = env.name(&format!("jfwms.{topic}"));
@@ -162,6 +173,9 @@ async fn python_reads_every_event_topic(env: &TestEnv) {
         assert_eq!(header("ce_subject"), key, "{topic}");
         assert_eq!(header("content-type"), "application/avro");
         is_within(&topic, &fields, value);
+        if let Some((_, name, text)) = EXTRA.iter().find(|(kind, ..)| ce_type.ends_with(kind)) {
+            assert_eq!(value["extra"][name], *text, "{topic}");
+        }
     }
     app.stop().await.unwrap();
 }

@@ -128,8 +128,14 @@ impl TestApp {
             QIANYI => Vendor::Qianyi,
             other => panic!("the sandbox has no account {other}"),
         };
+        self.delivered(Webhook::new(vendor, kind, data).unwrap()).await
+    }
+
+    /// Lets a simulated vendor send a webhook and waits for its fate.
+    pub async fn delivered(&self, webhook: Webhook) -> SentWebhook {
+        let (vendor, kind) = (webhook.vendor, webhook.kind.clone());
         let before = self.sandbox.books().webhooks_total;
-        self.vendor_sends(vendor, kind, data);
+        self.sandbox.send_webhook(webhook).unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let mut sent = self.sandbox.books().webhooks.into_iter();
