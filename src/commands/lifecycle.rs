@@ -429,9 +429,10 @@ impl Lifecycle {
 
     /// A wait never outlasts the command: it ends when the command expires.
     fn wait(&self, pause: Duration, mend: Mend, moment: Moment) -> Step {
-        let left = self.facts.expires_at.map(|at| {
-            Duration::try_from(at.duration_since(moment.now)).unwrap_or(Duration::ZERO)
-        });
+        let left = self
+            .facts
+            .expires_at
+            .map(|at| Duration::try_from(at.duration_since(moment.now)).unwrap_or(Duration::ZERO));
         Step::Wait { pause: left.map_or(pause, |left| pause.min(left)), mend }
     }
 
@@ -441,7 +442,8 @@ impl Lifecycle {
     }
 
     fn looked_up(&mut self, found: LookUp, moment: Moment) -> Step {
-        if let (LookUp::Failed(_), Phase::Settle(Ground::GivenUp(given_up))) = (&found, &self.phase) {
+        if let (LookUp::Failed(_), Phase::Settle(Ground::GivenUp(given_up))) = (&found, &self.phase)
+        {
             return end(settle::uncertain((**given_up).clone()));
         }
         let found = match found {
@@ -450,7 +452,9 @@ impl Lifecycle {
                 return self.again(moment, retry_after, unavailable(details, message));
             }
             LookUp::Failed(verdict) => return self.without_effect(verdict, moment),
-            found @ (LookUp::Found { .. } | LookUp::NotFound { .. } | LookUp::Ambiguous(_)) => found,
+            found @ (LookUp::Found { .. } | LookUp::NotFound { .. } | LookUp::Ambiguous(_)) => {
+                found
+            }
         };
         if let LookUp::NotFound { vendor_may_be_working: false } = found {
             // Nothing is there, and nothing is on its way.
@@ -519,15 +523,16 @@ impl Lifecycle {
         match &self.phase {
             Phase::Reference | Phase::Operation => end(outcome),
             Phase::Settle(Ground::Silence) => end(settle::uncertain(outcome)),
-            Phase::Settle(Ground::GivenUp(given_up)) => end(settle::uncertain((**given_up).clone())),
+            Phase::Settle(Ground::GivenUp(given_up)) => {
+                end(settle::uncertain((**given_up).clone()))
+            }
             Phase::Settle(Ground::Refused(refused)) => end(settle::uncertain((**refused).clone())),
             Phase::Settle(Ground::Duplicate(details)) => {
                 let message = format!(
                     "The vendor says that the number is taken, and it could not be looked up by \
                      whom: {why}"
                 );
-                let outcome =
-                    Outcome::rejected(ReplyCategory::Duplicate, details.clone(), message);
+                let outcome = Outcome::rejected(ReplyCategory::Duplicate, details.clone(), message);
                 if self.silent { end(settle::uncertain(outcome)) } else { end(outcome) }
             }
         }

@@ -57,8 +57,7 @@ fn run(facts: Facts, events: &[Event]) -> (String, Option<Outcome>) {
             Step::Send | Step::LookUp => {
                 trace.push(if step == Step::Send { "send".to_owned() } else { "look".to_owned() });
                 let Some(event) = events.next() else { return (trace.join(" "), None) };
-                let of_look_up =
-                    matches!(event, Event::LookedUp(_) | Event::LookUpUnanswered(_));
+                let of_look_up = matches!(event, Event::LookedUp(_) | Event::LookUpUnanswered(_));
                 let held = matches!(event, Event::Held(_));
                 assert!(held || of_look_up == (step == Step::LookUp), "{trace:?} {event:?}");
                 lifecycle.on(event.clone(), moment)
@@ -125,12 +124,15 @@ fn throttled(seconds: Option<u64>) -> Verdict {
 use ReplyCategory as C;
 use ReplyStatus as S;
 
+/// Facts, events, what is done; status, category, deduplicated.
+type Row = (Facts, Vec<Event>, &'static str, S, C, bool);
+
 #[test]
 fn every_verdict_every_look_up() {
     let look_failed = |verdict| Event::LookedUp(LookUp::Failed(verdict));
     let ambiguous = || Event::LookedUp(LookUp::Ambiguous(Details::default()));
     #[rustfmt::skip]
-    let table: Vec<(Facts, Vec<Event>, &str, S, C, bool)> = vec![
+    let table: Vec<Row> = vec![
         // What the vendor answers at once.
         (create(), vec![answered(Verdict::Succeeded(details("0")))], "send", S::Succeeded, C::None, false),
         (cancel(), vec![answered(Verdict::Accepted(details("20023")))], "send", S::Accepted, C::None, false),
@@ -230,7 +232,8 @@ fn every_verdict_every_look_up() {
 #[test]
 fn an_open_circuit_never_ends_a_command() {
     let mut lifecycle = Lifecycle::new(create());
-    let moment = Moment { now: NOW, took: Duration::from_secs(30), random: 1.0, circuit_open: true };
+    let moment =
+        Moment { now: NOW, took: Duration::from_secs(30), random: 1.0, circuit_open: true };
     let mut step = lifecycle.resume(NOW);
     for round in 0..1000 {
         assert_eq!(step, Step::Send, "{round}");

@@ -58,18 +58,13 @@ impl Outcome {
     }
 
     /// The vendor refuses for good.
-    pub fn rejected(
-        category: ReplyCategory,
-        details: Details,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn rejected(category: ReplyCategory, details: Details, message: impl Into<String>) -> Self {
         Self::new(ReplyStatus::Rejected, category, message).with(details)
     }
 
     /// Found wrong before any call.
     pub fn invalid(invalid: Invalid) -> Self {
-        let mut outcome =
-            Self::new(ReplyStatus::Rejected, ReplyCategory::Invalid, invalid.message);
+        let mut outcome = Self::new(ReplyStatus::Rejected, ReplyCategory::Invalid, invalid.message);
         outcome.field = invalid.field;
         outcome
     }

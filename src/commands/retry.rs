@@ -149,10 +149,7 @@ mod tests {
             retry.failed(&POLICY, millis(1), None, 0.0),
             ControlFlow::Continue(Duration::ZERO)
         );
-        assert_eq!(
-            retry.failed(&POLICY, took, None, 0.0),
-            ControlFlow::Break(Stop::Elapsed)
-        );
+        assert_eq!(retry.failed(&POLICY, took, None, 0.0), ControlFlow::Break(Stop::Elapsed));
     }
 
     #[test]
