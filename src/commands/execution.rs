@@ -183,6 +183,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             command: &command,
             at_most_once,
             begun: false,
+            in_doubt: false,
             nonce_digits: None,
             last_sent: None,
             busy,
@@ -307,6 +308,8 @@ struct Execution<'a, R, C: Calls, P> {
     at_most_once: bool,
     /// The beginning of the at-most-once call is committed.
     begun: bool,
+    /// A call was left alone in mid-flight.
+    in_doubt: bool,
     nonce_digits: Option<u32>,
     last_sent: Option<C::Sent>,
     busy: &'a mut Option<Busy>,
@@ -345,7 +348,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
     }
 
     fn give_up<T>(&self, lifecycle: &Lifecycle) -> Result<T, Abandoned> {
-        if self.begun && lifecycle.surely_without_effect() {
+        if self.begun && !self.in_doubt && lifecycle.surely_without_effect() {
             self.taken.assignment.take_back(self.taken.record.at.offset);
         }
         Err(Abandoned)
@@ -462,7 +465,16 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
                     if !planned.load(Ordering::SeqCst) {
                         return Err(Abandoned);
                     }
-                    sending.await
+                    tokio::select! {
+                        biased;
+                        result = &mut sending => result,
+                        // The partition is somebody else's: nobody waits for this any more. It
+                        // may still take effect, so its beginning stays told.
+                        () = assignment.gone.cancelled() => {
+                            self.in_doubt = true;
+                            return Err(Abandoned);
+                        }
+                    }
                 }
             }
         };
