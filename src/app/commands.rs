@@ -9,16 +9,13 @@ use super::{Connected, client_settings, topics};
 use crate::{
     admin::Readiness,
     api_client::{ApiClient, Report, SendError, Sent},
-    avro::{self, CommandReader, Encoders, Limits, Registry},
-    commands::{
-        self, Account, Calls, Deps, Headers, Judged, Known, OutgoingRecord, PublishError, Purpose,
-        ReadCommand, ReadError, Reads, Replies, SendFailure,
-    },
+    avro::{self, CommandReader, Encoders, Limits, ReadCommand, ReadError, Registry},
+    commands::{self, Account, Calls, Deps, Judged, Purpose, Reads, Replies, SendFailure},
     config::{self, Config},
     domain::{
         AccountName, Attempt, CommandReply, Operation, PlannedCall, ReplyStatus, VendorAnswer,
     },
-    kafka::{self, GroupProtocol, Publisher},
+    kafka::{GroupProtocol, Headers, OutgoingRecord, PublishError, Publisher},
     metrics::Metrics,
 };
 
@@ -166,25 +163,7 @@ impl Reads for Codec {
         payload: Option<&[u8]>,
     ) -> Result<ReadCommand, ReadError> {
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        let known = |identity: Box<avro::Identity>| {
-            let avro::Identity { operation, account, command_id, document_number, json } =
-                *identity;
-            Box::new(Known { operation, account, command_id, document_number, json })
-        };
-        match self.reader.read(expected, headers, payload).await {
-            Ok(avro::ReadCommand { command, json, ignored }) => {
-                Ok(ReadCommand { command, json, ignored })
-            }
-            Err(avro::ReadError::Invalid { field, message, identity }) => {
-                Err(ReadError::Invalid { field, message, known: known(identity) })
-            }
-            Err(avro::ReadError::Unreadable { message, identity }) => {
-                Err(ReadError::Unreadable { message, known: known(identity) })
-            }
-            Err(avro::ReadError::RegistryUnavailable { message }) => {
-                Err(ReadError::RegistryUnavailable { message })
-            }
-        }
+        self.reader.read(expected, headers, payload).await
     }
 
     fn reply_avro(&self, reply: &CommandReply) -> Result<Vec<u8>, String> {
@@ -267,17 +246,7 @@ impl Replies for Records {
         record: OutgoingRecord,
         timeout: Duration,
     ) -> Result<(i32, i64), PublishError> {
-        let OutgoingRecord { topic, partition, key, payload, headers } = record;
-        let record =
-            kafka::OutgoingRecord { topic, partition, key, payload, headers, timestamp: None };
-        self.0.publish(record, timeout).await.map_err(|error| match error {
-            kafka::PublishError::TooLarge { .. } => PublishError::TooLarge,
-            kafka::PublishError::UnknownTopic { .. } => PublishError::UnknownTopic,
-            kafka::PublishError::UnknownPartition { .. } => PublishError::UnknownPartition,
-            kafka::PublishError::TimedOut { .. } => PublishError::TimedOut,
-            kafka::PublishError::Retriable { reason, .. } => PublishError::Retriable(reason),
-            kafka::PublishError::Refused { reason, .. } => PublishError::Refused(reason),
-        })
+        self.0.publish(record, timeout).await
     }
 
     async fn flush(&self, timeout: Duration) {

@@ -21,6 +21,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{offsets::Progress, *};
 use crate::{
+    avro::{ReadCommand, ReadError},
+    kafka::{Headers, OutgoingRecord, PublishError},
+};
+use crate::{
     domain::{
         AccountName, Answer, Attempt, Body, Command, CommandReply, Details, Event, EventType,
         Invalid, LookUp, Method, Operation, PlannedCall, Refusal, ReplyCategory, ReplyStatus,
@@ -141,7 +145,7 @@ impl Reads for FakeReads {
             _ => {
                 return Err(ReadError::Unreadable {
                     message: "not a command".to_owned(),
-                    known: Box::default(),
+                    identity: Box::default(),
                 });
             }
         };
@@ -261,7 +265,10 @@ impl Replies for World {
     ) -> Result<(i32, i64), PublishError> {
         let refuse = |left: usize| left.checked_sub(1);
         if self.refused_publishes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuse).is_ok() {
-            return Err(PublishError::Retriable("not now".to_owned()));
+            return Err(PublishError::Retriable {
+                topic: record.topic,
+                reason: "not now".to_owned(),
+            });
         }
         self.replies.lock().unwrap().push(record);
         Ok((0, 0))

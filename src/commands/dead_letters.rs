@@ -1,8 +1,8 @@
 //! The record a dead letter becomes: the command byte for byte, with Kafka Connect's headers. PURE.
 
-use super::{OutgoingRecord, Record, outcome::Outcome};
+use super::{Record, outcome::Outcome};
 use crate::domain::ReplyCategory;
-use crate::kafka::printable;
+use crate::kafka::{OutgoingRecord, printable};
 
 /// What all of Connect's error headers begin with; a second hop replaces them.
 const PREFIX: &str = "__connect.errors.";
@@ -67,6 +67,7 @@ pub fn record(
         key: command.key.clone(),
         payload: command.payload.clone(),
         headers,
+        timestamp: None,
     }
 }
 

@@ -17,8 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Account, Calls, Deps, Judged, Known, Purpose, ReadCommand, ReadError, Reads, Replies,
-    SendFailure, Settings,
+    Account, Calls, Deps, Judged, Purpose, Reads, Replies, SendFailure, Settings,
     assignment::{Assignment, Busy, Group},
     committer::Job,
     consumer::Taken,
@@ -27,6 +26,7 @@ use super::{
     outcome::{self, Outcome, Subject},
     posting::Posting,
 };
+use crate::avro::{Identity, ReadCommand, ReadError};
 use crate::domain::{Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory};
 
 /// How long to wait for a registry that did not answer.
@@ -231,7 +231,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         let message = "The connector failed while it worked on this command, which is a fault of \
                        the connector; look at the vendor whether it took effect.";
         Done {
-            subject: self.subject_of(Known::default(), taken),
+            subject: self.subject_of(Identity::default(), taken),
             outcome: Outcome::unknown(Details::default(), message),
             attempts: 0,
             json: false,
@@ -263,12 +263,12 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
                     pause(REGISTRY_PAUSE, &taken.assignment).await?;
                     continue;
                 }
-                ReadError::Invalid { field, message, known } => {
-                    (known, Outcome::invalid(Invalid { field, message }))
+                ReadError::Invalid { field, message, identity } => {
+                    (identity, Outcome::invalid(Invalid { field, message }))
                 }
-                ReadError::Unreadable { message, known } => {
+                ReadError::Unreadable { message, identity } => {
                     let category = ReplyCategory::Unreadable;
-                    (known, Outcome::failed(category, Details::default(), message))
+                    (identity, Outcome::failed(category, Details::default(), message))
                 }
             };
             let (json, subject) = (known.json, self.subject_of(*known, taken));
@@ -277,7 +277,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         }
     }
 
-    fn subject_of(&self, known: Known, taken: &Taken) -> Subject {
+    fn subject_of(&self, known: Identity, taken: &Taken) -> Subject {
         let account = known.account.unwrap_or_default();
         let vendor = self.deps.accounts.get(&account).map_or("", |a| a.vendor.name());
         Subject {

@@ -29,13 +29,12 @@ mod settings;
 mod settle;
 
 pub use pipeline::{RunError, run};
-pub use ports::{
-    Account, Calls, Deps, Headers, Judged, Known, Metrics, OutgoingRecord, PublishError, Purpose,
-    ReadCommand, ReadError, Reads, Replies, SendFailure,
-};
+pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
 pub use settings::Settings;
 
 use std::{fmt, sync::Arc};
+
+use crate::kafka::Headers;
 
 /// Where a command stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,51 +5,14 @@ use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    avro::{ReadCommand, ReadError},
     domain::{
-        AccountName, Attempt, Command, CommandReply, LookUp, Operation, PlannedCall, ReplyStatus,
+        AccountName, Attempt, CommandReply, LookUp, Operation, PlannedCall, ReplyStatus,
         VendorAnswer, Verdict,
     },
+    kafka::{Headers, OutgoingRecord, PublishError},
     vendors::Vendor,
 };
-
-/// Headers as Kafka has them: names may repeat, values are bytes or nothing.
-pub type Headers = Vec<(String, Option<Vec<u8>>)>;
-
-/// A command that could be read.
-#[derive(Debug)]
-pub struct ReadCommand {
-    /// What it asks for.
-    pub command: Command,
-    /// Whether it came as JSON.
-    pub json: bool,
-    /// Paths of fields a newer schema set and ours does not know; for `ignoredFields`.
-    pub ignored: Vec<String>,
-}
-
-/// What is known of a command that could not be read whole, so that its reply can name it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
-    pub operation: Option<Operation>,
-    pub account: Option<String>,
-    pub command_id: Option<String>,
-    pub document_number: Option<String>,
-    /// Whether it came as JSON, or at least not as Avro.
-    pub json: bool,
-}
-
-/// Why there is no command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// An unknown or missing field or a wrong kind of value: `REJECTED`, `INVALID`.
-    #[error("{message}")]
-    Invalid { field: Option<String>, message: String, known: Box<Known> },
-    /// Not a command at all: `FAILED`, `UNREADABLE`, a dead letter.
-    #[error("{message}")]
-    Unreadable { message: String, known: Box<Known> },
-    /// The registry does not answer: wait and read again.
-    #[error("{message}")]
-    RegistryUnavailable { message: String },
-}
 
 /// Reads commands and writes replies: `avro`.
 pub trait Reads: Send + Sync + 'static {
@@ -137,44 +100,6 @@ pub trait Calls: Send + Sync + 'static {
 
     /// Whether the account's circuit is open now, so that its failures do not count.
     fn circuit_open(&self, account: &AccountName) -> bool;
-}
-
-/// A record on its way to Kafka.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct OutgoingRecord {
-    pub topic: String,
-    /// `None`: chosen from the key as Java does.
-    pub partition: Option<i32>,
-    pub key: Option<Vec<u8>>,
-    pub payload: Option<Vec<u8>>,
-    pub headers: Headers,
-}
-
-impl fmt::Debug for OutgoingRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutgoingRecord").field("topic", &self.topic).finish_non_exhaustive()
-    }
-}
-
-/// Why a record is not known to be in Kafka.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// Larger than is taken; the same again gives the same.
-    #[error("the record is too large")]
-    TooLarge,
-    #[error("there is no such topic")]
-    UnknownTopic,
-    #[error("the topic has no such partition")]
-    UnknownPartition,
-    /// Not confirmed in time: it may be in the log all the same.
-    #[error("not confirmed in time")]
-    TimedOut,
-    /// Not taken now, may be tried again.
-    #[error("not taken now: {0}")]
-    Retriable(String),
-    /// Refused until somebody changes something.
-    #[error("refused: {0}")]
-    Refused(String),
 }
 
 /// Writes records: `kafka`.

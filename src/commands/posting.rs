@@ -6,12 +6,13 @@ use futures_util::poll;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Calls, Deps, OutgoingRecord, PublishError, Reads, Record, Replies, Settings,
+    Calls, Deps, Reads, Record, Replies, Settings,
     dead_letters::{self, Stage},
     outcome::Outcome,
     replies::{self, Destination, Form},
 };
 use crate::domain::CommandReply;
+use crate::kafka::{OutgoingRecord, PublishError};
 
 /// The longest wait between two attempts to write.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -69,16 +70,16 @@ impl Posting<'_> {
             let sent = publish(&deps.replies, record, settings, &mut queued).await;
             match sent {
                 Ok(()) => break,
-                Err(PublishError::TooLarge) if self.reply.result.is_some() => {
+                Err(PublishError::TooLarge { .. }) if self.reply.result.is_some() => {
                     self.reply.result = None;
                     self.reply.result_truncated = true;
                 }
-                Err(PublishError::UnknownTopic) if topic != *default => {
+                Err(PublishError::UnknownTopic { .. }) if topic != *default => {
                     let why = format!("the reply topic `{topic}` does not exist");
                     destination = Destination::default_topic(default, why);
                     deps.metrics.reply_diverted();
                 }
-                Err(PublishError::UnknownPartition) if destination.partition.is_some() => {
+                Err(PublishError::UnknownPartition { .. }) if destination.partition.is_some() => {
                     let why = format!("the reply topic `{topic}` has no such partition");
                     destination = Destination::default_topic(default, why);
                     deps.metrics.reply_diverted();
@@ -116,7 +117,7 @@ impl Posting<'_> {
             let none: &mut Option<fn()> = &mut None;
             match publish(&deps.replies, record.clone(), settings, none).await {
                 Ok(()) => break,
-                Err(PublishError::TooLarge) if record.payload.is_some() => {
+                Err(PublishError::TooLarge { .. }) if record.payload.is_some() => {
                     record = dead_letters::without_value(record);
                 }
                 Err(error) => {

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Headers, OutgoingRecord, Record};
+use super::Record;
 use crate::{
     domain::CommandReply,
-    kafka::{CloudEvent, TraceParent, printable},
+    kafka::{CloudEvent, Headers, OutgoingRecord, TraceParent, printable},
 };
 
 /// The CloudEvents type of a reply.
@@ -126,6 +126,7 @@ pub fn record(
         key: command.key.clone(),
         payload: Some(payload),
         headers: headers(command, reply, destination, form, trace),
+        timestamp: None,
     }
 }
 
