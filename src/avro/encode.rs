@@ -148,32 +148,4 @@ mod tests {
             other => panic!("{other:?}"),
         }
     }
-
-    /// Run with `--ignored --nocapture`; the figure of a debug build is an upper bound.
-    #[test]
-    #[ignore = "a measurement, not a check"]
-    fn how_long_ten_lines_take() {
-        #[derive(Serialize)]
-        struct Line {
-            sku: &'static str,
-            quantity: i64,
-        }
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Order {
-            account: &'static str,
-            asn_number: &'static str,
-            warehouse: &'static str,
-            lines: Vec<Line>,
-        }
-        let lines = (0..10).map(|_| Line { sku: "SKU-0001", quantity: 5 }).collect();
-        let order = Order { account: "a", asn_number: "1", warehouse: "w", lines };
-        let encoders = Encoders::single_object().unwrap();
-        let started = std::time::Instant::now();
-        for _ in 0..10_000 {
-            let bytes = encoders.encode("wms.commands.CreateAsn", &order).unwrap();
-            assert!(bytes.len() > 100);
-        }
-        println!("{:?} a record of ten lines", started.elapsed() / 10_000);
-    }
 }
