@@ -19,6 +19,11 @@ demo: ## show it all in one process: a broker, both vendors simulated, the conne
 test: ## unit, property and integration tests, on the mock cluster and on a real Kafka
 	@tests/run.sh
 
+.PHONY: bench
+bench: ## the connector against a bare handler on one broker: rates, latencies, memory
+	@tests/tools.sh build java maven
+	cargo bench --bench webhooks
+
 .PHONY: check
 check: format clippy docs compose ## what needs no test: format, clippy, documentation, compose file
 

@@ -102,3 +102,58 @@ fn users_of(
     }
     users
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key the configuration knows is one the vendor's own settings know.
+    #[test]
+    fn every_key_of_an_account_reaches_its_vendor() {
+        let text = r#"
+            [accounts.jf]
+            vendor = "jfwms"
+            base_url = "https://test.jfwms.com"
+            client_id = "c"
+            client_secret = "s"
+            client_secret_previous = "p"
+            auth_domain = "d"
+            access_token = "a"
+            refresh_token = "r"
+            user_id = 8
+            user_ids = [8, "9"]
+            timezone = "Asia/Shanghai"
+            webhook_sign_names = ["sign", "x-sign"]
+            webhook_sign_form = "text-secret-first"
+            answer_code = "string"
+            nonce_digits = 6
+            [accounts.jf-2]
+            vendor = "jfwms"
+            base_url = "https://test.jfwms.com"
+            client_id = "c"
+            client_secret = "s"
+            user_ids = ["10"]
+            [accounts.qy]
+            vendor = "qianyi"
+            environment = "overseas"
+            app_id = "a"
+            app_secret = "s"
+            app_secret_previous = "p"
+        "#;
+        let config = crate::config::load_text("test.toml", text, std::iter::empty()).unwrap();
+        let accounts = connect(&config.config).unwrap();
+        let name = AccountName::new("jf").unwrap();
+        assert_eq!(accounts[&name].nonce_digits, 6);
+        assert_eq!(accounts[&name].vendor.signature_forms(), ["text-secret-first"]);
+        assert_eq!(
+            accounts[&name].vendor.answer(crate::domain::Answer::Accepted),
+            r#"{"code":"0","msg":""}"#
+        );
+        // Two accounts of one client know each other's users.
+        let webhooks = for_webhooks(&config.config, &accounts);
+        let jf = webhooks.iter().find(|account| account.name == name).unwrap();
+        let users: Vec<_> =
+            jf.users.accounts.iter().map(|(u, a)| (u.as_str(), a.as_str())).collect();
+        assert_eq!(users, [("10", "jf-2"), ("8", "jf"), ("9", "jf")]);
+    }
+}

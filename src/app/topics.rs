@@ -161,4 +161,15 @@ mod tests {
         assert!(has("wms.replies-value", "wms.commands.CommandReply"));
         assert!(!has("wms.commands-value", "wms.commands.CreateOrder"));
     }
+
+    #[test]
+    fn every_event_topic_can_be_renamed() {
+        for vendor in vendors::ALL {
+            for event_type in vendor.event_types {
+                let name = format!("{}.{}", vendor.name, event_type.topic);
+                let config = config(&format!("[topics.names]\n\"{name}\" = \"other\""));
+                assert_eq!(config.topics.event(vendor.name, event_type.topic), "other");
+            }
+        }
+    }
 }

@@ -171,5 +171,13 @@ async fn vendors(
 }
 
 fn said(status: Option<TokenStatus>) -> String {
-    status.map_or_else(|| "not known".to_owned(), |status| format!("{status:?}"))
+    let Some(status) = status else { return "not known yet".to_owned() };
+    let end = |time: Option<jiff::Timestamp>| {
+        time.map_or_else(|| "not known".to_owned(), |time| format!("{time:.0}"))
+    };
+    format!(
+        "usable; the access token ends {}, a person has to authorise again {}",
+        end(status.access_ends_at),
+        end(status.authorization_ends_at)
+    )
 }

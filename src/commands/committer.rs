@@ -34,8 +34,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Job {
     /// Commit what has begun in a partition, now.
     Begin { assignment: Arc<Assignment>, answer: oneshot::Sender<bool> },
-    /// Commit these partitions for the last time.
-    Last { assignments: Vec<Arc<Assignment>>, answer: Sender<()> },
+    /// Commit these partitions for the last time; the answer is whether that worked.
+    Last { assignments: Vec<Arc<Assignment>>, answer: Sender<bool> },
     /// Read the committed offsets with their metadata.
     Fetch { partitions: TopicPartitionList, answer: Sender<KafkaResult<TopicPartitionList>> },
 }
@@ -60,8 +60,8 @@ pub(super) fn serve(
             match this {
                 Job::Begin { assignment, answer } => begins.push((assignment, answer)),
                 Job::Last { assignments, answer } => {
-                    commit(consumer, &assignments, &mut metadata_limit);
-                    answer.send(()).ok();
+                    let done = commit(consumer, &assignments, &mut metadata_limit);
+                    answer.send(done).ok();
                 }
                 Job::Fetch { partitions, answer } => {
                     answer.send(consumer.committed_offsets(partitions, FETCH_TIMEOUT)).ok();

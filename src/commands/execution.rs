@@ -1,6 +1,7 @@
 //! One command from its record to "finished": reads it, runs its lifecycle, posts what came of it.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
@@ -97,7 +99,12 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let ended = Ended { assignment: Arc::clone(&taken.assignment), key: taken.record.key.clone() };
     let mut turn = Turn { to: &shared.ended, ended: Some(ended) };
     let mut busy = None;
-    let Ok(done) = shared.decide(&taken, &mut busy).await else { return };
+    let deciding = AssertUnwindSafe(shared.decide(&taken, &mut busy)).catch_unwind().await;
+    let done = match deciding {
+        Ok(Ok(done)) => done,
+        Ok(Err(Abandoned)) => return,
+        Err(_) => shared.broken(&taken),
+    };
     // From here on there is an outcome; the partition's release waits until it is written.
     let busy = busy.unwrap_or_else(|| taken.assignment.busy());
     let at = &taken.record.at;
@@ -176,12 +183,27 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             command: &command,
             at_most_once,
             begun: false,
+            in_doubt: false,
             nonce_digits: None,
             last_sent: None,
             busy,
         };
         let (outcome, attempts) = execution.run(Lifecycle::new(facts)).await?;
         end(subject, outcome, attempts)
+    }
+
+    /// A fault of ours in one command: it gets an answer, and the others go on.
+    fn broken(&self, taken: &Taken) -> Done {
+        tracing::error!(at = %taken.record.at, "a command brought its task down; this is a fault of the connector");
+        let message = "The connector failed while it worked on this command, which is a fault of \
+                       the connector; look at the vendor whether it took effect.";
+        Done {
+            subject: self.subject_of(Known::default(), taken),
+            outcome: Outcome::unknown(Details::default(), message),
+            attempts: 0,
+            json: false,
+            stage: Stage::Calling,
+        }
     }
 
     fn expected(&self, taken: &Taken) -> Option<Operation> {
@@ -286,6 +308,8 @@ struct Execution<'a, R, C: Calls, P> {
     at_most_once: bool,
     /// The beginning of the at-most-once call is committed.
     begun: bool,
+    /// A call was left alone in mid-flight.
+    in_doubt: bool,
     nonce_digits: Option<u32>,
     last_sent: Option<C::Sent>,
     busy: &'a mut Option<Busy>,
@@ -324,7 +348,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
     }
 
     fn give_up<T>(&self, lifecycle: &Lifecycle) -> Result<T, Abandoned> {
-        if self.begun && lifecycle.surely_without_effect() {
+        if self.begun && !self.in_doubt && lifecycle.surely_without_effect() {
             self.taken.assignment.take_back(self.taken.record.at.offset);
         }
         Err(Abandoned)
@@ -441,7 +465,16 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
                     if !planned.load(Ordering::SeqCst) {
                         return Err(Abandoned);
                     }
-                    sending.await
+                    tokio::select! {
+                        biased;
+                        result = &mut sending => result,
+                        // The partition is somebody else's: nobody waits for this any more. It
+                        // may still take effect, so its beginning stays told.
+                        () = assignment.gone.cancelled() => {
+                            self.in_doubt = true;
+                            return Err(Abandoned);
+                        }
+                    }
                 }
             }
         };

@@ -135,9 +135,14 @@ async fn dispatch<R: Reads, C: Calls, P: Replies>(
                     orders.remove(&ended.assignment.epoch);
                     None
                 }
-                Some(ended) => orders
-                    .get_mut(&ended.assignment.epoch)
-                    .and_then(|order| order.ended(ended.key.as_deref())),
+                Some(ended) => {
+                    let order = orders.entry(ended.assignment.epoch).or_default();
+                    let next = order.ended(ended.key.as_deref());
+                    if order.is_empty() {
+                        orders.remove(&ended.assignment.epoch);
+                    }
+                    next
+                }
             },
         };
         if let Some(taken) = next {

@@ -128,14 +128,16 @@ pub(super) async fn receive(
     secret: Option<&str>,
     request: Request,
 ) -> Response {
-    let known = AccountName::new(account)
-        .ok()
-        .and_then(|name| webhooks.accounts.get(&name))
-        .filter(|state| secret_matches(&state.account, secret));
-    let Some(state) = known else {
+    let named = AccountName::new(account).ok().and_then(|name| webhooks.accounts.get(&name));
+    let Some(state) = named.filter(|state| secret_matches(&state.account, secret)) else {
         let outcome = Outcome::Refused(Answer::UnknownAccount);
-        webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, outcome.label());
-        return json(status(outcome.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned());
+        let account = named.map_or(NO_ACCOUNT, |state| state.account.name.as_str());
+        webhooks.metrics.webhook(account, NO_TYPE, outcome.label());
+        let told = named.map_or_else(
+            || vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned(),
+            |state| state.account.vendor.answer(outcome.answer()),
+        );
+        return json(status(outcome.answer()), told);
     };
     let started = Instant::now();
     let done = process(webhooks, state, peer, request).await;

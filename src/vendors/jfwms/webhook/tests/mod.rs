@@ -361,19 +361,23 @@ fn the_key_is_the_documents_number() {
 }
 
 #[test]
-fn users_that_are_not_listed_are_unknown() {
-    let listed = vendor("user_ids = [1, \"3256\"]");
-    for (data, known) in [
-        (r#"{"userId":1}"#, true),
-        (r#"{"userId":"3256"}"#, true),
-        (r#"{"userId":2}"#, false),
-        ("{}", false),
+fn a_webhook_belongs_to_the_account_of_its_user() {
+    let other = AccountName::new("other").unwrap();
+    let owner = |user: Option<&str>| (user == Some("3256")).then(|| other.clone());
+    for (data, account) in [
+        (r#"{"userId":3256}"#, Some("other")),
+        (r#"{"userId":"3256"}"#, Some("other")),
+        (r#"{"userId":2}"#, None),
+        ("{}", None),
     ] {
         let body = format!(r#"{{"type":"order","data":{data}}}"#);
-        assert!(decoded(&vendor(""), &body).is_ok());
-        match decoded(&listed, &body) {
-            Ok(_) => assert!(known, "{data}"),
-            Err(error) => assert_eq!((error, known), (Unrecognized::UnknownUser, false), "{data}"),
+        match (decoded_for(&vendor(""), &body, &owner), account) {
+            (Ok(event), Some(account)) => {
+                assert_eq!(event.account.as_str(), account);
+                assert_eq!(avro(&event)["account"], Value::String(account.to_owned()), "{data}");
+            }
+            (Err(error), None) => assert_eq!(error, Unrecognized::UnknownUser, "{data}"),
+            (found, _) => panic!("{data}: {found:?}"),
         }
     }
 }
