@@ -57,7 +57,12 @@ impl Work<'_> {
             client_settings(self.config).command_consumer(&self.config.commands.group_id, protocol);
         self.declare_metrics();
         let account = |(name, connected): (&AccountName, &Connected)| {
-            let account = Account { name: name.clone(), vendor: Arc::clone(&connected.vendor) };
+            let configured = self.config.accounts.get(name);
+            let account = Account {
+                name: name.clone(),
+                vendor: Arc::clone(&connected.vendor),
+                call_allow: configured.map(|a| a.call_allow.clone()).unwrap_or_default(),
+            };
             (name.to_string(), account)
         };
         let deps = Deps {
@@ -90,6 +95,11 @@ impl Work<'_> {
             topics: topics::command_operations(self.config),
             default_reply_topic: self.config.topics.replies(),
             reply_topics: commands.reply_topics.clone(),
+            dead_letter_topics: topics::command_topics(self.config)
+                .into_iter()
+                .map(|topic| (topic.clone(), self.config.topics.dlq(&topic)))
+                .collect(),
+            refuse_ignored_fields: commands.ignored_fields == config::IgnoredFields::Reject,
             connector_name: CONNECTOR_NAME.to_owned(),
             max_in_flight: commands.max_in_flight,
             max_in_flight_per_account: (commands.max_in_flight * 3 / 4).max(1),

@@ -359,7 +359,10 @@ impl Broker {
             calls: world.clone(),
             replies: world.clone(),
             metrics: Arc::new(Uncounted),
-            accounts: HashMap::from([("acc".to_owned(), Account { name, vendor: Arc::new(Fake) })]),
+            accounts: HashMap::from([(
+                "acc".to_owned(),
+                Account { name, vendor: Arc::new(Fake), call_allow: Vec::new() },
+            )]),
         };
         let tasks = TaskTracker::new();
         let running = tasks.spawn(run(self.consumer(), settings, deps, stop.clone()));

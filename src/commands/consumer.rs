@@ -34,6 +34,7 @@ use super::{
     committer::Job,
     offsets::Fetched,
 };
+use crate::kafka::LoggingContext;
 
 /// How long a poll waits; pauses, releases and shutdown are noticed so soon.
 const POLL: Duration = Duration::from_millis(10);
@@ -66,21 +67,11 @@ pub(super) struct Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => tracing::error!(facility, "librdkafka: {message}"),
-            RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, "librdkafka: {message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {message}"),
-        }
+        LoggingContext.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "the command consumer: {reason}");
+        LoggingContext.error(error, reason);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {

@@ -1,7 +1,8 @@
 //! The record a dead letter becomes: the command byte for byte, with Kafka Connect's headers. PURE.
 
-use super::{OutgoingRecord, Record, outcome::Outcome, replies::printable};
+use super::{OutgoingRecord, Record, outcome::Outcome};
 use crate::domain::ReplyCategory;
+use crate::kafka::printable;
 
 /// What all of Connect's error headers begin with; a second hop replaces them.
 const PREFIX: &str = "__connect.errors.";
@@ -43,7 +44,7 @@ pub fn record(
     attempts: u32,
     stage: Stage,
     connector: &str,
-    suffix: &str,
+    topic: String,
 ) -> OutgoingRecord {
     let ours = |name: &str| name.starts_with(PREFIX) || name == ATTEMPTS || name == VALUE_DROPPED;
     let mut headers: Vec<_> = command.headers.iter().filter(|h| !ours(&h.0)).cloned().collect();
@@ -61,7 +62,7 @@ pub fn record(
     add("exception.message", cut(&outcome.message, MESSAGE_LIMIT));
     headers.push((ATTEMPTS.to_owned(), Some(attempts.to_string().into_bytes())));
     OutgoingRecord {
-        topic: format!("{}{suffix}", command.at.topic),
+        topic,
         partition: None,
         key: command.key.clone(),
         payload: command.payload.clone(),
@@ -121,10 +122,24 @@ mod tests {
         };
         let message = format!("x\n{}", "仓".repeat(2000));
         let outcome = Outcome::failed(ReplyCategory::Unreadable, Details::default(), message);
-        let first = record(&command, &outcome, 0, Stage::Reading, "wms", ".dlq");
+        let first = record(
+            &command,
+            &outcome,
+            0,
+            Stage::Reading,
+            "wms",
+            "wms.commands.call.dlq".to_owned(),
+        );
         command.headers.clone_from(&first.headers);
         let outcome = Outcome::unknown(Details::default(), "gone");
-        let second = record(&command, &outcome, 7, Stage::Calling, "wms", ".dlq");
+        let second = record(
+            &command,
+            &outcome,
+            7,
+            Stage::Calling,
+            "wms",
+            "wms.commands.call.dlq".to_owned(),
+        );
         assert_eq!(second.topic, "wms.commands.call.dlq");
         assert_eq!((&second.key, &second.payload), (&command.key, &command.payload));
         let shown: Vec<String> = second

@@ -174,6 +174,9 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             Ok(ignored) => subject.ignored_fields.extend(ignored),
             Err(invalid) => return end(subject, Outcome::invalid(invalid), 0),
         }
+        if let Err(invalid) = self.allowed(&command, account, &subject.ignored_fields) {
+            return end(subject, Outcome::invalid(invalid), 0);
+        }
         let facts = self.facts(&command, account);
         let at_most_once = facts.at_most_once;
         let mut execution = Execution {
@@ -190,6 +193,36 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         };
         let (outcome, attempts) = execution.run(Lifecycle::new(facts)).await?;
         end(subject, outcome, attempts)
+    }
+
+    /// What the configuration does not allow.
+    fn allowed(
+        &self,
+        command: &Command,
+        account: &Account,
+        ignored: &[String],
+    ) -> Result<(), Invalid> {
+        if let (true, Some(field)) = (self.settings.refuse_ignored_fields, ignored.first()) {
+            let message = format!(
+                "The vendor has no place for `{field}`, and `commands.ignored_fields` is \
+                 \"reject\"; leave it out."
+            );
+            return Err(Invalid::field(field.clone(), message));
+        }
+        if let Command::Call(call) = command
+            && !account.call_allow.is_empty()
+            && !account
+                .call_allow
+                .iter()
+                .any(|pattern| super::replies::matches(pattern, &call.path))
+        {
+            let message = format!(
+                "The account `{}` may not call this path; its `call_allow` lists what it may.",
+                account.name
+            );
+            return Err(Invalid::field("path", message));
+        }
+        Ok(())
     }
 
     /// A fault of ours in one command: it gets an answer, and the others go on.

@@ -218,6 +218,8 @@ pub trait Metrics: Send + Sync + 'static {
 pub struct Account {
     pub name: AccountName,
     pub vendor: Arc<dyn Vendor>,
+    /// The paths that `call` may use, `*` for any text; empty: any the vendor has.
+    pub call_allow: Vec<String>,
 }
 
 /// What the pipeline works with.

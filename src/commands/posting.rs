@@ -108,7 +108,7 @@ impl Posting<'_> {
             attempts,
             self.stage,
             &settings.connector_name,
-            &settings.dead_letter_suffix,
+            settings.dead_letter_topic(&self.command.at.topic),
         );
         let topic = record.topic.clone();
         let mut retry = Again::default();

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::{Headers, OutgoingRecord, Record};
-use crate::domain::CommandReply;
+use crate::{
+    domain::CommandReply,
+    kafka::{CloudEvent, TraceParent, printable},
+};
 
 /// The CloudEvents type of a reply.
 const CE_TYPE: &str = "wms.commands.CommandReply";
@@ -64,8 +67,8 @@ impl Destination {
 
 const BAD_PARTITION: &str = "the header kafka_replyPartition is not a 4-byte big-endian number";
 
-/// Whether a topic matches a pattern in which `*` stands for any text.
-fn matches(pattern: &str, topic: &str) -> bool {
+/// Whether a topic (or a path) matches a pattern in which `*` stands for any text.
+pub(super) fn matches(pattern: &str, topic: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| topic.strip_prefix(first)) else {
         return false;
@@ -103,27 +106,9 @@ impl Form {
 }
 
 /// The command's `traceparent` where it is well-formed, else one started from `random`.
-pub fn trace(record: &Record, random: u128) -> String {
-    let given = record.text_header("traceparent").filter(|text| well_formed(text));
-    let start = || {
-        let span = (random as u64) | 1;
-        format!("00-{:032x}-{span:016x}-01", random | 1)
-    };
-    given.map_or_else(start, str::to_owned)
-}
-
-fn well_formed(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, digits: usize| {
-        part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
-    match parts.as_slice() {
-        ["00", trace, span, flags] => {
-            hex(trace, 32) && hex(span, 16) && hex(flags, 2) && nonzero(trace) && nonzero(span)
-        }
-        _ => false,
-    }
+pub fn trace(record: &Record, random: u128) -> TraceParent {
+    let given = record.text_header("traceparent").and_then(TraceParent::parse);
+    given.unwrap_or_else(|| TraceParent::start(random, random as u64))
 }
 
 /// The record of a reply.
@@ -133,7 +118,7 @@ pub fn record(
     destination: &Destination,
     form: Form,
     payload: Vec<u8>,
-    trace: &str,
+    trace: &TraceParent,
 ) -> OutgoingRecord {
     OutgoingRecord {
         topic: destination.topic.clone(),
@@ -149,36 +134,26 @@ fn headers(
     reply: &CommandReply,
     destination: &Destination,
     form: Form,
-    trace: &str,
+    trace: &TraceParent,
 ) -> Headers {
-    let text = |name: &str, value: &str| (name.to_owned(), Some(printable(value)));
     let at = &command.at;
-    let time = Timestamp::from_millisecond(reply.completed_at).unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut headers = vec![
-        text("ce_specversion", "1.0"),
-        text("ce_id", &format!("reply-{at}")),
-        text("ce_source", &format!("/{}/{}", reply.vendor, reply.account)),
-        text("ce_type", CE_TYPE),
-        text("ce_time", &format!("{time:.3}")),
-    ];
-    if let Some(number) = &reply.document_number {
-        headers.push(text("ce_subject", number));
+    let mut headers = CloudEvent {
+        id: &format!("reply-{at}"),
+        source: &format!("/{}/{}", reply.vendor, reply.account),
+        event_type: CE_TYPE,
+        time: Timestamp::from_millisecond(reply.completed_at).unwrap_or(Timestamp::UNIX_EPOCH),
+        subject: reply.document_number.as_deref(),
+        content_type: form.content_type(),
+        trace,
     }
-    headers.push(text("content-type", form.content_type()));
-    headers.push(text("traceparent", trace));
+    .headers();
     // Byte for byte: it is the caller's, and not always text.
     let correlation = command.headers.iter().rev().find(|header| header.0 == CORRELATION_ID);
     headers.extend(correlation.cloned());
     if let Some(error) = &destination.error {
-        headers.push(text(REPLY_ERROR, error));
+        headers.push((REPLY_ERROR.to_owned(), Some(printable(error))));
     }
     headers
-}
-
-/// A text without control characters: a line break in a number must not become one in somebody's
-/// HTTP bridge.
-pub(super) fn printable(text: &str) -> Vec<u8> {
-    text.chars().filter(|c| !c.is_control()).collect::<String>().into_bytes()
 }
 
 #[cfg(test)]
@@ -311,7 +286,8 @@ mod tests {
     fn a_trace_is_taken_over_or_started() {
         for text in ["", "x", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
             let started = trace(&command(&[("traceparent", text.as_bytes())]), 0);
-            assert!(well_formed(&started) && started != text, "{started}");
+            assert_eq!(TraceParent::parse(started.as_str()), Some(started.clone()));
+            assert_ne!(started.as_str(), text);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the pipeline of commands is told.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::retry::Policy;
 use crate::domain::Operation;
@@ -14,8 +14,8 @@ pub struct Settings {
     pub default_reply_topic: String,
     /// The reply topics a command may name; `*` stands for any text.
     pub reply_topics: Vec<String>,
-    /// Appended to a command's topic for its dead letters.
-    pub dead_letter_suffix: String,
+    /// Where the dead letters of a command topic go, where that is not `<topic>.dlq`.
+    pub dead_letter_topics: BTreeMap<String, String>,
     /// The connector's name in dead letters.
     pub connector_name: String,
     /// The most calls at once.
@@ -40,6 +40,17 @@ pub struct Settings {
     pub retry: Policy,
     /// How often a command whose account cannot work asks whether it can again.
     pub parked_recheck: Duration,
+    /// Whether a command with fields that the vendor has no place for is refused, also where they
+    /// only inform.
+    pub refuse_ignored_fields: bool,
+}
+
+impl Settings {
+    /// The topic of the dead letters of a command topic.
+    pub(super) fn dead_letter_topic(&self, topic: &str) -> String {
+        let named = self.dead_letter_topics.get(topic).cloned();
+        named.unwrap_or_else(|| format!("{topic}.dlq"))
+    }
 }
 
 impl Default for Settings {
@@ -48,7 +59,7 @@ impl Default for Settings {
             topics: Vec::new(),
             default_reply_topic: "wms.replies".to_owned(),
             reply_topics: vec!["wms.replies".to_owned(), "wms.replies.*".to_owned()],
-            dead_letter_suffix: ".dlq".to_owned(),
+            dead_letter_topics: BTreeMap::new(),
             connector_name: "wms-connector".to_owned(),
             max_in_flight: 256,
             max_in_flight_per_account: 192,
@@ -66,6 +77,7 @@ impl Default for Settings {
                 max_backoff: Duration::from_secs(30),
             },
             parked_recheck: Duration::from_secs(5),
+            refuse_ignored_fields: false,
         }
     }
 }
