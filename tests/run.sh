@@ -2,7 +2,7 @@
 # `make test`: every test there is, and one closing line that says what ran on what.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-tests/tools.sh build java maven python
+tests/tools.sh build java jdk maven python
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what a make target runs on is there:
 #
-#     tests/tools.sh build | java | maven | python | go | rustfmt | clippy …
+#     tests/tools.sh build | java | jdk | maven | python | go | rustfmt | clippy …
 #
 # What is missing is installed where this may be done (as root on Debian or Ubuntu; Go into
 # target/ by anybody). Else it ends with the one line to run. Nothing is skipped in silence.
@@ -58,6 +58,11 @@ for tool in "$@"; do
         [ "${version:-0}" -ge 17 ] || install "a Java runtime (17 or newer)" 'openjdk-17-jre-headless|openjdk-21-jre-headless|openjdk-25-jre-headless|default-jre-headless'
         version=$(java_version 2>/dev/null || true)
         [ "${version:-0}" -ge 17 ] || fail "java is version ${version:-unknown}, Kafka needs 17 or newer. Run: update-alternatives --config java" ;;
+    jdk)
+        # The examples in Java are compiled; the broker and the registry need no compiler.
+        version=$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p' || true)
+        [ "${version:-0}" -ge 17 ] || install "a Java compiler (17 or newer)" 'openjdk-17-jdk-headless|openjdk-21-jdk-headless|openjdk-25-jdk-headless|default-jdk-headless'
+        javac -version >/dev/null 2>&1 || fail "javac is missing. Run: apt-get install -y default-jdk-headless" ;;
     maven)
         command -v mvn >/dev/null 2>&1 || install Maven maven ;;
     python)

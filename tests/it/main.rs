@@ -43,7 +43,9 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `app` | `TestApp`: both vendors simulated and the connector, on the test's Kafka |
 //! | `backend` | `TestEnv`: topics, producers, consumers, records as they lie in a topic |
+//! | `examples` | runs the programs of `examples/` |
 //! | `kafka` | `Broker`: start, `kill9`, `stop`, `freeze`, `restart` |
 //! | `registry` | `Registry`: register, compatibility, decode, encode |
 //! | `python` | runs the scripts of `tests/interop/` |
@@ -62,6 +64,8 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod events;
+mod examples;
 mod infra;
 mod support;
 
@@ -70,5 +74,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut suite = support::suite::Suite::new();
     infra::register(&mut suite);
+    events::register(&mut suite);
+    examples::register(&mut suite);
     suite.run()
 }

@@ -2,13 +2,15 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use rdkafka::admin::{NewTopic, TopicReplication};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wms_connector::{
     app::{self, Parts, RunError, Running, topics},
     avro::{self, CommandReader, Limits},
     config::{self, Config},
-    sandbox::{Sandbox, SandboxSettings, Vendor, Webhook},
+    kafka::PlannedTopic,
+    sandbox::{Sandbox, SandboxSettings, SentWebhook, Vendor, Webhook},
 };
 
 use super::backend::{self, Outgoing, Record, TestEnv};
@@ -58,11 +60,17 @@ impl TestApp {
     pub async fn start_with(env: &TestEnv, options: Options) -> Self {
         let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
         let config = configuration(env, &options, &sandbox);
-        for topic in topics::all(&config, 3, 1) {
-            match &options.bootstrap_servers {
-                Some(servers) => backend::create_topic(servers, &topic.name, 3, &[]).await,
-                None => env.create_topic(&topic.name, 3).await,
-            }
+        let mut planned = topics::all(&config, 1, 1);
+        // Each partition costs the broker several syncs of the disk: only what is shared out
+        // among consumers has more than one.
+        let commands = topics::command_topics(&config);
+        for topic in planned.iter_mut().filter(|topic| commands.contains(&topic.name)) {
+            topic.partitions = 3;
+        }
+        let wanted: Vec<_> = planned.iter().map(new_topic).collect();
+        match &options.bootstrap_servers {
+            Some(servers) => backend::create_topics(servers, &wanted).await,
+            None => env.create_topics(&wanted).await,
         }
         Self::run(config, sandbox, options.only.unwrap_or(Parts::ALL)).await
     }
@@ -113,6 +121,35 @@ impl TestApp {
         self.sandbox.send_webhook(Webhook::new(vendor, kind, data).unwrap()).unwrap();
     }
 
+    /// The same, and waits for its fate: what the vendor was answered.
+    pub async fn webhook(&self, account: &str, kind: &str, data: &str) -> SentWebhook {
+        let vendor = match account {
+            JFWMS => Vendor::Jfwms,
+            QIANYI => Vendor::Qianyi,
+            other => panic!("the sandbox has no account {other}"),
+        };
+        self.delivered(Webhook::new(vendor, kind, data).unwrap()).await
+    }
+
+    /// Lets a simulated vendor send a webhook and waits for its fate.
+    pub async fn delivered(&self, webhook: Webhook) -> SentWebhook {
+        let (vendor, kind) = (webhook.vendor, webhook.kind.clone());
+        let before = self.sandbox.books().webhooks_total;
+        self.sandbox.send_webhook(webhook).unwrap();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let mut sent = self.sandbox.books().webhooks.into_iter();
+            let ours = |sent: &SentWebhook| {
+                sent.sequence > before && sent.vendor == vendor && sent.kind == kind
+            };
+            if let Some(sent) = sent.find(ours) {
+                return sent;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{kind} of {vendor} got no answer");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The metrics page.
     pub async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.running.admin);
@@ -142,6 +179,12 @@ impl TestApp {
         self.sandbox.shutdown().await;
         done
     }
+}
+
+fn new_topic(planned: &PlannedTopic) -> NewTopic<'_> {
+    let replication = TopicReplication::Fixed(planned.replication);
+    let new = NewTopic::new(&planned.name, planned.partitions, replication);
+    planned.config.iter().fold(new, |new, (name, value)| new.set(name, value))
 }
 
 /// A record of the connector, readable.

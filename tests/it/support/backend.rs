@@ -127,6 +127,23 @@ impl TestEnv {
         }
     }
 
+    /// Creates many topics with one request, and returns when all can be used.
+    pub(crate) async fn create_topics(&self, topics: &[NewTopic<'_>]) {
+        match &self.backend {
+            Backend::Mock(cluster) => {
+                for topic in topics {
+                    let created = cluster.create_topic(topic.name, topic.num_partitions, 1);
+                    created.expect("the mock creates a topic");
+                }
+            }
+            Backend::Kafka => {
+                create_topics(&self.bootstrap_servers, topics).await;
+                let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+                created.extend(topics.iter().map(|topic| topic.name.to_owned()));
+            }
+        }
+    }
+
     /// A client configuration that knows the broker and nothing else.
     pub(crate) fn client_config(&self) -> ClientConfig {
         client_config(&self.bootstrap_servers)
@@ -414,25 +431,36 @@ pub(crate) async fn create_topic(
     for (name, value) in settings {
         new = new.set(name, value);
     }
+    create_topics(bootstrap_servers, &[new]).await;
+}
+
+pub(crate) async fn create_topics(bootstrap_servers: &str, topics: &[NewTopic<'_>]) {
     let options = AdminOptions::new().operation_timeout(Some(CALL_TIMEOUT));
-    let results = admin(bootstrap_servers).create_topics([&new], &options).await;
+    let results = admin(bootstrap_servers).create_topics(topics, &options).await;
     for result in results.expect("create_topics") {
         result.unwrap_or_else(|(topic, code)| panic!("{topic} is not created: {code}"));
     }
-    wait_until_usable(bootstrap_servers, topic).await;
+    let names = topics.iter().map(|topic| topic.name.to_owned()).collect();
+    wait_until_usable(bootstrap_servers, names).await;
 }
 
 /// A topic is created a moment before its partitions have leaders that answer.
-async fn wait_until_usable(bootstrap_servers: &str, topic: &str) {
+async fn wait_until_usable(bootstrap_servers: &str, topics: Vec<String>) {
     let consumer = reader(bootstrap_servers);
-    let topic = topic.to_owned();
     blocking(move || {
-        let deadline = Instant::now() + CALL_TIMEOUT;
-        for element in partitions(&consumer, &topic).elements() {
-            let partition = element.partition();
-            while let Err(error) = consumer.fetch_watermarks(&topic, partition, CALL_TIMEOUT) {
-                assert!(Instant::now() < deadline, "{topic}-{partition} cannot be used: {error}");
-                std::thread::sleep(Duration::from_millis(20));
+        // Kafka syncs the disk for each partition, and the disk may be busy.
+        let patience = CALL_TIMEOUT + Duration::from_secs(40);
+        let deadline = Instant::now() + patience;
+        for topic in &topics {
+            for element in partitions_within(&consumer, topic, patience).elements() {
+                let partition = element.partition();
+                while let Err(error) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT) {
+                    assert!(
+                        Instant::now() < deadline,
+                        "{topic}-{partition} cannot be used: {error}"
+                    );
+                    std::thread::sleep(Duration::from_millis(20));
+                }
             }
         }
     })
@@ -528,7 +556,15 @@ fn reader(bootstrap_servers: &str) -> BaseConsumer {
 
 /// All partitions of the topic, from the beginning. The topic may be seconds old.
 fn partitions(consumer: &BaseConsumer, topic: &str) -> TopicPartitionList {
-    let deadline = Instant::now() + CALL_TIMEOUT;
+    partitions_within(consumer, topic, CALL_TIMEOUT)
+}
+
+fn partitions_within(
+    consumer: &BaseConsumer,
+    topic: &str,
+    patience: Duration,
+) -> TopicPartitionList {
+    let deadline = Instant::now() + patience;
     loop {
         let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5));
         if let Ok(metadata) = &metadata {

@@ -109,6 +109,25 @@ pub(crate) fn java_parts() -> Result<PathBuf, String> {
     })
 }
 
+/// The folder that holds `classes/` and `libs/` of `examples/java`, built as its pom.xml says.
+pub(crate) fn java_examples() -> Result<PathBuf, String> {
+    let pom = crate_dir().join("examples/java/pom.xml");
+    let sources = [
+        include_str!("../../../examples/java/pom.xml"),
+        include_str!("../../../examples/java/src/main/java/ReadStock.java"),
+        include_str!("../../../examples/java/src/main/java/CreateOrder.java"),
+        include_str!("../../../examples/java/src/main/java/CreateOrderAvro.java"),
+        include_str!("../../../examples/java/src/main/resources/simplelogger.properties"),
+        include_str!("../../../schemas/wms.commands.CreateOrder.avsc"),
+    ];
+    cached("examples", &sources.concat(), |folder| {
+        tools(&["jdk", "maven"])?;
+        eprintln!("building the examples in Java");
+        let build = format!("-Dbuild.folder={}", folder.display());
+        run(Command::new("mvn").args(["-B", "-q", "-f"]).arg(&pom).args(["compile", &build]))
+    })
+}
+
 /// The Python of a virtual environment that has Confluent's client.
 pub(crate) fn python() -> Result<PathBuf, String> {
     tools(&["python"])?;

@@ -15,7 +15,7 @@ use super::parts;
 /// The virtual environment, and what is in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Python {
-    program: std::path::PathBuf,
+    pub(super) program: std::path::PathBuf,
     /// Such as `confluent-kafka 2.16.0 (Python 3.11)`.
     pub(crate) versions: String,
 }
@@ -57,7 +57,12 @@ impl Python {
     }
 }
 
-fn run(mut command: Command, timeout: Duration) -> Result<(bool, String, String), String> {
+/// Runs a command to its end: whether it succeeded, and what it printed on either stream. One that
+/// is not done in time is killed.
+pub(super) fn run(
+    mut command: Command,
+    timeout: Duration,
+) -> Result<(bool, String, String), String> {
     let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
     let out = drain(child.stdout.take());
     let err = drain(child.stderr.take());
