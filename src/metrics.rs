@@ -77,7 +77,7 @@ impl Metrics {
         let token_expires = GaugeVec::new(
             Opts::new(
                 "wms_token_expires_in_seconds",
-                "Seconds until the account's access token ends.",
+                "Seconds the account can still call without a person; 0: it cannot now.",
             ),
             &["account"],
         )?;

@@ -1,4 +1,4 @@
-//! Logs: structured, to stderr. `RUST_LOG` chooses what, `WMS_CONNECTOR_LOG_FORMAT` how.
+//! Logs: structured, to stderr. `RUST_LOG` chooses what, `--log-format` how.
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 

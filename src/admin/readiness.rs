@@ -41,8 +41,11 @@ impl Readiness {
     pub fn set(&self, check: &'static str, state: Result<(), String>) {
         let mut shared = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shared.checks.insert(check, state.clone());
+        let stopping = shared.stopping;
         drop(shared);
         match (before, state) {
+            // A group that is left on purpose is nothing to be alarmed by.
+            (Some(Ok(())), Err(reason)) if stopping => tracing::debug!(check, reason, "not ready"),
             (Some(Ok(())), Err(reason)) => tracing::error!(check, reason, "not ready"),
             (Some(Err(_)), Ok(())) => tracing::info!(check, "ready"),
             (None, _) | (Some(Ok(())), Ok(())) | (Some(Err(_)), Err(_)) => {}

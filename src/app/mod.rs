@@ -147,7 +147,8 @@ pub async fn start(
     if parts.commands {
         readiness.set("commands", Err("the group is not joined yet".to_owned()));
     }
-    tracing::info!(admin = %admin_address, webhooks = ?webhooks_address, "listening");
+    let webhooks_at = webhooks_address.map(tracing::field::display);
+    tracing::info!(admin = %admin_address, webhooks = webhooks_at, "listening");
     let (intake, calls, background) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
     let stop_admin = CancellationToken::new();
     background.spawn({

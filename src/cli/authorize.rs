@@ -6,9 +6,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{CliError, Output, args, runtime};
 use crate::{
+    api_client::AuthorizeError,
     app::{self, accounts},
-    config::Config,
-    domain::{AccountName, Secret},
+    config::{Config, TokenStore},
+    domain::{AccountName, Secret, TokenRefusal},
     metrics::Metrics,
 };
 
@@ -19,6 +20,15 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let account =
         AccountName::new(&options.account).map_err(|error| CliError::Usage(error.to_string()))?;
+    // Before anything is sent: a one-time token is spent once, and its fruit has to be kept.
+    if config.tokens.store == TokenStore::Topic {
+        return Err(CliError::Usage(
+            "this version keeps tokens in a file only: set `tokens.store = \"file\"`, \
+             `tokens.path` and `tokens.key` (`openssl rand -hex 32`), for `run` as well; nothing \
+             was sent, the one-time token may still be used"
+                .to_owned(),
+        ));
+    }
     let file = &options.token_file;
     let token = fs::read_to_string(file)
         .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -30,13 +40,21 @@ pub(super) fn run(
     runtime()?.block_on(async {
         let client =
             app::api_client(&config, &connected, &metrics, &tasks).map_err(CliError::failed)?;
-        client
-            .authorize(&account, &options.email, &token, domain)
-            .await
-            .map_err(CliError::failed)?;
+        client.authorize(&account, &options.email, &token, domain).await.map_err(refused)?;
         tasks.close();
         tasks.wait().await;
         output.line(format_args!("account {account} is authorised; its tokens are stored"));
         Ok(())
     })
+}
+
+/// The message of a refusal advises `authorize`, which is what just ran.
+fn refused(error: AuthorizeError) -> CliError {
+    let AuthorizeError::Refused(TokenRefusal::Refused { code, message }) = &error else {
+        return CliError::failed(error);
+    };
+    CliError::Failed(format!(
+        "the vendor refused with code {code}: {message}; look at the e-mail address and at \
+         `auth_domain` (or --domain), and copy a new one-time token from the OMS: each works once"
+    ))
 }

@@ -39,7 +39,7 @@ impl Report<'_> {
 
 pub(super) fn run(config: Config, warnings: &[String], output: &Output) -> Result<(), CliError> {
     let mut report = Report { output, broken: Vec::new() };
-    report.good("configuration", format_args!("{} accounts", config.accounts.len()));
+    report.good("configuration", counted(config.accounts.len(), "account"));
     for warning in warnings {
         report.warn("configuration", warning);
     }
@@ -75,7 +75,7 @@ fn kafka(config: &Config, report: &mut Report<'_>) {
         Ok(cluster) => cluster,
         Err(error) => return report.bad("broker", error),
     };
-    report.good("broker", format_args!("{} brokers", cluster.brokers));
+    report.good("broker", counted(usize::try_from(cluster.brokers).unwrap_or(0), "broker"));
     let wanted = topics::all(config, 1, 1);
     let missing = cluster.missing(wanted.iter().map(|topic| topic.name.as_str()));
     if missing.is_empty() {
@@ -123,8 +123,10 @@ async fn registry(config: &Config, report: &mut Report<'_>) {
                  register`"
             ),
         );
+    } else if unregistered > 0 {
+        report.good("schemas", format_args!("{present} registered, {unregistered} will be"));
     } else {
-        report.good("schemas", format_args!("{present} present, {unregistered} to be registered"));
+        report.good("schemas", format_args!("all {present} are registered"));
     }
 }
 
@@ -170,14 +172,55 @@ async fn vendors(
     Ok(())
 }
 
+/// When something has to be done about an account's tokens, in words.
 fn said(status: Option<TokenStatus>) -> String {
-    let Some(status) = status else { return "not known yet".to_owned() };
-    let end = |time: Option<jiff::Timestamp>| {
-        time.map_or_else(|| "not known".to_owned(), |time| format!("{time:.0}"))
+    let Some(TokenStatus { access_ends_at, authorization_ends_at, needs_authorization: _ }) =
+        status
+    else {
+        return "not known".to_owned();
     };
+    let until = |time: Option<jiff::Timestamp>| {
+        time.map_or_else(|| "an unknown time".to_owned(), |time| format!("{time:.0}"))
+    };
+    if access_ends_at == authorization_ends_at {
+        return format!("the access token is valid until {}", until(access_ends_at));
+    }
     format!(
-        "usable; the access token ends {}, a person has to authorise again {}",
-        end(status.access_ends_at),
-        end(status.authorization_ends_at)
+        "the access token is valid until {} and is renewed before; a person has to authorise \
+         again before {}",
+        until(access_ends_at),
+        until(authorization_ends_at)
     )
+}
+
+/// `1 broker`, `3 brokers`.
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_told_in_words() {
+        let at = |second| Some(jiff::Timestamp::from_second(second).unwrap());
+        for (access_ends_at, authorization_ends_at, told) in [
+            (None, None, "the access token is valid until an unknown time"),
+            (at(0), at(0), "the access token is valid until 1970-01-01T00:00:00Z"),
+            (
+                at(0),
+                at(86_400),
+                "the access token is valid until 1970-01-01T00:00:00Z and is renewed before; a \
+                 person has to authorise again before 1970-01-02T00:00:00Z",
+            ),
+        ] {
+            let status = TokenStatus {
+                access_ends_at,
+                authorization_ends_at,
+                needs_authorization: false,
+            };
+            assert_eq!(said(Some(status)), told);
+        }
+    }
 }

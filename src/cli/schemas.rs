@@ -15,8 +15,11 @@ pub(super) fn show(record: Option<&str>, output: &Output) -> Result<(), CliError
             }
         }
         Some(record) => {
-            let known = schemas::of_record(record).map_err(|error| {
-                CliError::Usage(format!("{error}; `wms-connector schemas show` lists them all"))
+            let all = schemas::all().map_err(CliError::failed)?;
+            let known = all.iter().find(|known| known.record == record).ok_or_else(|| {
+                CliError::Usage(format!(
+                    "there is no record `{record}`; `wms-connector schemas show` lists them all"
+                ))
             })?;
             output.line(known.text.trim_end());
         }

@@ -60,7 +60,15 @@ async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Res
         .map_err(CliError::failed)?;
     // The path secret stands in the URL: an error must not print it.
     let failed = |error: reqwest::Error| {
-        CliError::Failed(format!("{base} did not answer: {}", error.without_url()))
+        let connecting = error.is_connect();
+        let error = error.without_url();
+        let reasons = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+        let reason = reasons.last().map(ToString::to_string).unwrap_or_default();
+        CliError::Failed(if connecting {
+            format!("{base} does not answer: {reason}; is the connector running there? Name it with --url")
+        } else {
+            format!("{base} did not answer: {reason}")
+        })
     };
     let request = client.post(&url).header("content-type", "application/json").body(body);
     let response = request.send().await.map_err(failed)?;
@@ -110,8 +118,8 @@ async fn command(config: &Config, options: &SendCommand, output: &Output) -> Res
                 }
             };
             avro::encode_command(operation, &text, prefix).map_err(|invalid| {
-                let field = invalid.field.unwrap_or_default();
-                CliError::Usage(format!("{}: {field}: {}", options.file.display(), invalid.message))
+                // The message names the field.
+                CliError::Usage(format!("{}: {}", options.file.display(), invalid.message))
             })?
         }
     };

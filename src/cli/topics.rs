@@ -76,9 +76,8 @@ fn apply(config: &Config, options: &TopicOptions, output: &Output) -> Result<(),
     if refused > 0 {
         return Err(CliError::Failed(format!("{refused} topics were not created")));
     }
-    output.line(format_args!(
-        "{} created, the others were there",
-        outcomes.iter().filter(|(_, outcome)| *outcome == ApplyOutcome::Created).count()
-    ));
+    let created = outcomes.iter().filter(|(_, outcome)| *outcome == ApplyOutcome::Created).count();
+    let wanted = topics::all(config, options.partitions, options.replication).len();
+    output.line(format_args!("{created} created, {} were there", wanted - created));
     Ok(())
 }

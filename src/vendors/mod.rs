@@ -11,6 +11,8 @@ use crate::domain::{
     Verified, Webhook,
 };
 
+#[cfg(test)]
+mod codes_page_tests;
 pub mod jfwms;
 pub mod qianyi;
 

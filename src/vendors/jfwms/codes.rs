@@ -202,9 +202,11 @@ pub const UNKNOWN: (Class, ReplyCategory) = (Class::Refused, ReplyCategory::Othe
 pub fn table() -> String {
     let mut table =
         String::from("| code | the guide's name | class | category |\n|---|---|---|---|\n");
-    let row = |table: &mut String, number: &str, name: &str, class: Class, category| {
-        // Writing to a string cannot fail.
-        writeln!(table, "| {number} | {name} | {class:?} | {category:?} |").unwrap_or_default();
+    let row = |table: &mut String, number: &str, name: &str, class: Class, category: ReplyCategory| {
+        // As a reply writes it; neither this nor writing to a string can fail.
+        let category = serde_json::to_value(category).unwrap_or_default();
+        let category = category.as_str().unwrap_or_default();
+        writeln!(table, "| {number} | {name} | {class:?} | `{category}` |").unwrap_or_default();
     };
     for code in Code::ALL {
         let name = if code.name().is_empty() { "not in the guide" } else { code.name() };
@@ -251,6 +253,6 @@ mod tests {
     fn the_table_has_a_row_for_each_code() {
         let table = table();
         assert_eq!(table.lines().count(), Code::ALL.len() + 3);
-        assert!(table.contains("| 50026 | OT_SKU_NOT_ENOUGH_STOCK | Refused | OutOfStock |"));
+        assert!(table.contains("| 50026 | OT_SKU_NOT_ENOUGH_STOCK | Refused | `OUT_OF_STOCK` |"));
     }
 }
