@@ -45,6 +45,7 @@ def delivered(error, _message):
         raise KafkaException(error)
 
 
+# region send
 # Java's partitioner: a key is on one partition, whatever language sends it.
 producer = Producer({**kafka, "enable.idempotence": True, "partitioner": "murmur2_random"})
 correlation_id = uuid.uuid4().bytes
@@ -55,6 +56,7 @@ producer.produce(
     headers={"kafka_correlationId": correlation_id, "kafka_replyTopic": replies},
     on_delivery=delivered,
 )
+# endregion
 if producer.flush(10):
     sys.exit("Kafka did not confirm the command in time: it may have been taken or not")
 

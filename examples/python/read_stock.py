@@ -29,10 +29,12 @@ try:
             continue
         if message.error():
             raise KafkaException(message.error())
+        # region read
         context = SerializationContext(message.topic(), MessageField.VALUE)
         event = deserialize(message.value(), context)
         for line in event["skuList"]:
             print(line["sku"], line["available"], flush=True)
         consumer.commit(message, asynchronous=False)
+        # endregion
 finally:
     consumer.close()

@@ -1,6 +1,10 @@
 //! The way out to the vendors: client, token store, metrics.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -110,10 +114,29 @@ impl RequestObserver for Observer {
     }
 }
 
+/// So often in a row an account has to be without usable tokens before it is said: at the start
+/// the store has not been asked yet.
+const SAID_AFTER: u32 = 3;
+
 /// Copies what the accounts stand like to the metrics, until `stop`.
 pub(super) async fn watch(client: Arc<ApiClient>, metrics: Metrics, stop: CancellationToken) {
+    let mut without: BTreeMap<AccountName, u32> = BTreeMap::new();
+    let mut open: BTreeSet<AccountName> = BTreeSet::new();
     loop {
         for (account, state) in client.circuit_states() {
+            match (open.contains(&account), state) {
+                (false, CircuitState::Open) => {
+                    tracing::warn!(%account, "the vendor does not work: the account's commands wait");
+                    open.insert(account.clone());
+                }
+                (true, CircuitState::Closed) => {
+                    tracing::info!(%account, "the vendor works again");
+                    open.remove(&account);
+                }
+                (true, CircuitState::Open)
+                | (false, CircuitState::Closed)
+                | (_, CircuitState::HalfOpen) => {}
+            }
             let state = match state {
                 CircuitState::Closed => 0,
                 CircuitState::HalfOpen => 1,
@@ -123,6 +146,15 @@ pub(super) async fn watch(client: Arc<ApiClient>, metrics: Metrics, stop: Cancel
         }
         let now = clock::now();
         for (account, status) in client.token_statuses() {
+            let times = without.entry(account.clone()).or_default();
+            *times = if status.needs_authorization { times.saturating_add(1) } else { 0 };
+            if *times == SAID_AFTER {
+                tracing::error!(
+                    %account,
+                    "no tokens that the vendor takes: the account's commands wait; run \
+                     `wms-connector authorize --account {account}`"
+                );
+            }
             if let Some(seconds) = status.expires_in_seconds(now) {
                 metrics.token_expires_in(account.as_str(), seconds);
             }

@@ -215,11 +215,8 @@ mod tests {
                  person has to authorise again before 1970-01-02T00:00:00Z",
             ),
         ] {
-            let status = TokenStatus {
-                access_ends_at,
-                authorization_ends_at,
-                needs_authorization: false,
-            };
+            let status =
+                TokenStatus { access_ends_at, authorization_ends_at, needs_authorization: false };
             assert_eq!(said(Some(status)), told);
         }
     }

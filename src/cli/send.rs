@@ -65,7 +65,9 @@ async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Res
         let reasons = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
         let reason = reasons.last().map(ToString::to_string).unwrap_or_default();
         CliError::Failed(if connecting {
-            format!("{base} does not answer: {reason}; is the connector running there? Name it with --url")
+            format!(
+                "{base} does not answer: {reason}; is the connector running there? Name it with --url"
+            )
         } else {
             format!("{base} did not answer: {reason}")
         })

@@ -12,6 +12,7 @@ use axum::{
     response::Response,
 };
 use subtle::ConstantTimeEq;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Account, AccountState, Retyped, Webhooks,
@@ -183,10 +184,10 @@ async fn process(
         tracing::warn!(account = %account.name, %sender, "a webhook came from an address that is not allowed");
         return Done::refused(Answer::SourceNotAllowed);
     }
-    let Ok(_permit) = Arc::clone(&webhooks.in_flight).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&webhooks.in_flight).try_acquire_owned() else {
         return Done::refused(Answer::Unavailable);
     };
-    let _counted = InFlight::enter(webhooks);
+    let _counted = InFlight::enter(webhooks, permit);
     let (parts, body) = request.into_parts();
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let declared = declared.and_then(|length| length.parse::<usize>().ok());
@@ -435,18 +436,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct InFlight<'a>(&'a Webhooks);
+/// One webhook's place among those that are worked on.
+struct InFlight<'a> {
+    webhooks: &'a Webhooks,
+    permit: Option<OwnedSemaphorePermit>,
+}
 
 impl<'a> InFlight<'a> {
-    fn enter(webhooks: &'a Webhooks) -> Self {
+    fn enter(webhooks: &'a Webhooks, permit: OwnedSemaphorePermit) -> Self {
         webhooks.report_in_flight();
-        Self(webhooks)
+        Self { webhooks, permit: Some(permit) }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.report_in_flight();
+        // Given back before it is counted, or the last webhook would be reported for ever.
+        self.permit = None;
+        self.webhooks.report_in_flight();
     }
 }
 

@@ -146,6 +146,8 @@ async fn python_reads_every_event_topic(env: &TestEnv) {
         let topic = env.name(&format!("qianyi.{topic}"));
         expected.push((topic, key, QIANYI, format!("com.qianyi.{kind}"), fields));
     }
+    let metrics = app.metrics().await;
+    assert!(metrics.contains("wms_in_flight{pipeline=\"webhooks\"} 0"), "{metrics}");
 
     let registry = env.registry();
     let mut arguments = vec![env.bootstrap_servers(), registry.url(), "--timeout", "45"];

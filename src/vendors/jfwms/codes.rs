@@ -202,12 +202,13 @@ pub const UNKNOWN: (Class, ReplyCategory) = (Class::Refused, ReplyCategory::Othe
 pub fn table() -> String {
     let mut table =
         String::from("| code | the guide's name | class | category |\n|---|---|---|---|\n");
-    let row = |table: &mut String, number: &str, name: &str, class: Class, category: ReplyCategory| {
-        // As a reply writes it; neither this nor writing to a string can fail.
-        let category = serde_json::to_value(category).unwrap_or_default();
-        let category = category.as_str().unwrap_or_default();
-        writeln!(table, "| {number} | {name} | {class:?} | `{category}` |").unwrap_or_default();
-    };
+    let row =
+        |table: &mut String, number: &str, name: &str, class: Class, category: ReplyCategory| {
+            // As a reply writes it; neither this nor writing to a string can fail.
+            let category = serde_json::to_value(category).unwrap_or_default();
+            let category = category.as_str().unwrap_or_default();
+            writeln!(table, "| {number} | {name} | {class:?} | `{category}` |").unwrap_or_default();
+        };
     for code in Code::ALL {
         let name = if code.name().is_empty() { "not in the guide" } else { code.name() };
         row(&mut table, &code.number().to_string(), name, code.class(), code.category());

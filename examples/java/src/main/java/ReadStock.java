@@ -25,6 +25,7 @@ public class ReadStock {
         try (var consumer = new KafkaConsumer<String, GenericRecord>(config)) {
             consumer.subscribe(List.of(topic));
             while (true) {
+                // region read
                 for (var message : consumer.poll(Duration.ofSeconds(1))) {
                     for (var line : (List<?>) message.value().get("skuList")) {
                         var stock = (GenericRecord) line;
@@ -32,6 +33,7 @@ public class ReadStock {
                     }
                 }
                 consumer.commitSync();
+                // endregion
             }
         }
     }
