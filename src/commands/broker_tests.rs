@@ -1,1 +1,558 @@
+//! The whole pipeline against librdkafka's in-process broker, with a vendor that is a closure.
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant as Clock},
+};
+
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    mocking::MockCluster,
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
+    topic_partition_list::Offset,
+};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{offsets::Progress, *};
+use crate::{
+    domain::{
+        AccountName, Answer, Attempt, Body, Command, CommandReply, Details, Event, EventType,
+        Invalid, LookUp, Method, Operation, PlannedCall, Refusal, ReplyCategory, ReplyStatus,
+        SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
+        command::{Call, CancelOrder},
+    },
+    vendors::Vendor,
+};
+
+#[derive(Debug)]
+struct Fake;
+
+impl Vendor for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+    fn event_types(&self) -> &'static [EventType] {
+        &[]
+    }
+    fn signature_forms(&self) -> &'static [&'static str] {
+        &[]
+    }
+    fn verify(
+        &self,
+        _: Webhook<Unverified>,
+        _: SignatureHint,
+    ) -> Result<Webhook<Verified>, Refusal> {
+        Err(Refusal::NotJson)
+    }
+    fn decode(&self, _: &Webhook<Verified>) -> Result<Event, Unrecognized> {
+        unreachable!("no webhooks here")
+    }
+    fn answer(&self, _: Answer) -> String {
+        String::new()
+    }
+    fn check(&self, command: &Command) -> Result<Vec<String>, Invalid> {
+        match command.document_number() {
+            Some("wrong") => Err(Invalid::field("orderNumber", "wrong")),
+            Some("panics") => panic!("a fault"),
+            _ => Ok(Vec::new()),
+        }
+    }
+    fn needs_reference(&self, _: &Command) -> bool {
+        false
+    }
+    fn call(&self, command: &Command, _: &Attempt<'_>) -> PlannedCall {
+        planned("op", command)
+    }
+    fn judge(&self, _: &Command, answer: &VendorAnswer) -> Verdict {
+        match answer.status {
+            200 => Verdict::Succeeded(Details::default()),
+            _ => Verdict::Refused { category: ReplyCategory::Refused, details: Details::default() },
+        }
+    }
+    fn look_up(&self, command: &Command, _: &Attempt<'_>) -> Option<PlannedCall> {
+        command.document_number().map(|_| planned("look", command))
+    }
+    fn judge_look_up(&self, _: &Command, answer: &VendorAnswer) -> LookUp {
+        match answer.status {
+            200 => LookUp::Found {
+                details: Details::default(),
+                differences: Vec::new(),
+                compared: Vec::new(),
+                cancelled: true,
+            },
+            _ => LookUp::NotFound { vendor_may_be_working: true },
+        }
+    }
+}
+
+fn planned(kind: &str, command: &Command) -> PlannedCall {
+    let number = match command {
+        Command::Call(call) => &call.path,
+        other => other.document_number().unwrap(),
+    };
+    PlannedCall {
+        method: Method::Post,
+        path: format!("{kind}/{number}"),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: Body::Empty,
+    }
+}
+
+/// `order:NUMBER`, `call:PATH`, else unreadable.
+struct FakeReads;
+
+impl Reads for FakeReads {
+    async fn read(
+        &self,
+        _: Option<Operation>,
+        _: &Headers,
+        payload: Option<&[u8]>,
+    ) -> Result<ReadCommand, ReadError> {
+        let text = payload.and_then(|p| std::str::from_utf8(p).ok()).unwrap_or_default();
+        let account = if text.contains("nobody") { "nobody" } else { "acc" }.to_owned();
+        let command = match text.split_once(':') {
+            Some(("order", number)) => Command::CancelOrder(CancelOrder {
+                command_id: String::new(),
+                account,
+                expires_at: None,
+                order_number: number.to_owned(),
+                shop: None,
+                vendor_fields: Default::default(),
+            }),
+            Some(("call", path)) => Command::Call(Call {
+                command_id: String::new(),
+                account,
+                expires_at: None,
+                path: path.to_owned(),
+                service_type: None,
+                body: "{}".to_owned(),
+                idempotent: false,
+            }),
+            _ => {
+                return Err(ReadError::Unreadable {
+                    message: "not a command".to_owned(),
+                    known: Box::default(),
+                });
+            }
+        };
+        Ok(ReadCommand { command, json: false, ignored: Vec::new() })
+    }
+    fn reply_avro(&self, reply: &CommandReply) -> Result<Vec<u8>, String> {
+        serde_json::to_vec(reply).map_err(|e| e.to_string())
+    }
+    fn reply_json(&self, reply: &CommandReply) -> Result<Vec<u8>, String> {
+        self.reply_avro(reply)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Does {
+    Answers(u16),
+    NeverAnswers,
+    Hangs,
+}
+
+type Behaviour = Arc<dyn Fn(&str, usize) -> Does + Send + Sync>;
+
+/// The vendor: its own books of what was sent, shared by every process that calls it.
+#[derive(Clone)]
+struct World {
+    behaviour: Behaviour,
+    delay: Duration,
+    log: Arc<Mutex<Vec<String>>>,
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    replies: Arc<Mutex<Vec<OutgoingRecord>>>,
+    refused_publishes: Arc<AtomicUsize>,
+}
+
+impl World {
+    fn new(delay: u64, behaviour: impl Fn(&str, usize) -> Does + Send + Sync + 'static) -> Self {
+        Self {
+            behaviour: Arc::new(behaviour),
+            delay: Duration::from_millis(delay),
+            log: Arc::default(),
+            now: Arc::default(),
+            most: Arc::default(),
+            replies: Arc::default(),
+            refused_publishes: Arc::default(),
+        }
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    fn replies(&self) -> Vec<CommandReply> {
+        let records = self.replies.lock().unwrap();
+        let replies = records.iter().filter(|record| record.topic == "replies");
+        replies.map(|r| serde_json::from_slice(r.payload.as_deref().unwrap()).unwrap()).collect()
+    }
+
+    fn dead_letters(&self) -> Vec<OutgoingRecord> {
+        let records = self.replies.lock().unwrap();
+        records.iter().filter(|record| record.topic.ends_with(".dlq")).cloned().collect()
+    }
+}
+
+impl Calls for World {
+    type Sent = VendorAnswer;
+
+    async fn send(
+        &self,
+        _: &AccountName,
+        _: Purpose,
+        plan: impl Fn(&Attempt<'_>) -> PlannedCall + Send + Sync,
+        _: Instant,
+    ) -> Result<VendorAnswer, SendFailure> {
+        let call = plan(&Attempt {
+            now: crate::clock::now(),
+            nonce: 1,
+            nonce_digits: 9,
+            tokens: None,
+            vendor_reference: None,
+        });
+        let before = {
+            let mut log = self.log.lock().unwrap();
+            let before = log.iter().filter(|path| **path == call.path).count();
+            log.push(call.path.clone());
+            before
+        };
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        tokio::time::sleep(self.delay).await;
+        let does = (self.behaviour)(&call.path, before);
+        if let Does::Hangs = does {
+            std::future::pending::<()>().await;
+        }
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        match does {
+            Does::Answers(status) => {
+                Ok(VendorAnswer { status, retry_after: None, date: None, body: Vec::new() })
+            }
+            Does::NeverAnswers | Does::Hangs => Err(SendFailure::NoAnswer("cut".to_owned())),
+        }
+    }
+    fn answer<'a>(&self, sent: &'a VendorAnswer) -> &'a VendorAnswer {
+        sent
+    }
+    fn report(&self, _: &VendorAnswer, _: Judged<'_>) {}
+    async fn renew_tokens(&self, _: &AccountName, _: &VendorAnswer) {}
+    fn circuit_open(&self, _: &AccountName) -> bool {
+        false
+    }
+}
+
+impl Replies for World {
+    async fn publish(
+        &self,
+        record: OutgoingRecord,
+        _: Duration,
+    ) -> Result<(i32, i64), PublishError> {
+        let refuse = |left: usize| left.checked_sub(1);
+        if self.refused_publishes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuse).is_ok() {
+            return Err(PublishError::Retriable("not now".to_owned()));
+        }
+        self.replies.lock().unwrap().push(record);
+        Ok((0, 0))
+    }
+    async fn flush(&self, _: Duration) {}
+}
+
+struct Uncounted;
+
+impl Metrics for Uncounted {
+    fn ended(&self, _: &str, _: Option<Operation>, _: ReplyStatus, _: Duration) {}
+    fn dead_letter(&self, _: &str) {}
+    fn reply_diverted(&self) {}
+    fn in_flight(&self, _: usize) {}
+    fn lag(&self, _: &str, _: i32, _: Option<i64>) {}
+    fn group(&self, _: bool, _: usize) {}
+}
+
+struct Broker {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    protocol: &'static str,
+}
+
+#[allow(clippy::disallowed_methods, reason = "these tests are their own clients of the broker")]
+fn client(servers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers);
+    config
+}
+
+impl Broker {
+    fn new(partitions: i32, protocol: &'static str) -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("commands", partitions, 1).unwrap();
+        Self { cluster, protocol }
+    }
+
+    fn consumer(&self) -> ClientConfig {
+        let mut config = client(&self.cluster.bootstrap_servers());
+        config
+            .set("group.id", "g")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest");
+        if self.protocol == "consumer" {
+            config.set("group.protocol", "consumer");
+        } else {
+            config
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", "6000")
+                .set("heartbeat.interval.ms", "200");
+        }
+        config
+    }
+
+    fn produce(&self, records: &[(i32, &str, String)]) {
+        let producer: BaseProducer = client(&self.cluster.bootstrap_servers()).create().unwrap();
+        for (partition, key, payload) in records {
+            let record = BaseRecord::to("commands").partition(*partition).key(*key);
+            producer.send(record.payload(payload)).map_err(|(error, _)| error).unwrap();
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+    }
+
+    /// The committed position, and what the metadata says.
+    fn committed(&self, partition: i32) -> Option<(i64, Progress)> {
+        let consumer: BaseConsumer = self.consumer().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition("commands", partition);
+        let list = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
+        let elements = list.elements();
+        match elements[0].offset() {
+            Offset::Offset(at) => Some((at, Progress::decode(at, elements[0].metadata()))),
+            _ => None,
+        }
+    }
+
+    fn start(&self, world: &World, adjust: impl FnOnce(&mut Settings)) -> Process {
+        let stop = CancellationToken::new();
+        let mut settings = Settings {
+            topics: vec![("commands".to_owned(), None)],
+            default_reply_topic: "replies".to_owned(),
+            session: Duration::from_secs(6),
+            commit_every: Duration::from_millis(100),
+            call_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(5),
+            ..Settings::default()
+        };
+        settings.retry.initial_backoff = Duration::from_millis(20);
+        adjust(&mut settings);
+        let name = AccountName::new("acc").unwrap();
+        let deps = Deps {
+            reads: FakeReads,
+            calls: world.clone(),
+            replies: world.clone(),
+            metrics: Arc::new(Uncounted),
+            accounts: HashMap::from([("acc".to_owned(), Account { name, vendor: Arc::new(Fake) })]),
+        };
+        let tasks = TaskTracker::new();
+        let running = tasks.spawn(run(self.consumer(), settings, deps, stop.clone()));
+        Process { stop, running }
+    }
+}
+
+struct Process {
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl Process {
+    async fn end(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let begun = Clock::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(40), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn orders(keys: &[&'static str], each: usize, partition: i32) -> Vec<(i32, &'static str, String)> {
+    let of = |n: usize| keys.iter().map(move |&key| (partition, key, format!("order:{key}-{n:03}")));
+    (0..each).flat_map(of).collect()
+}
+
+fn in_order_by_key(log: &[String]) {
+    let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for path in log.iter().filter_map(|path| path.strip_prefix("op/")) {
+        by_key.entry(path.split_once('-').unwrap().0).or_default().push(path);
+    }
+    for (key, paths) in by_key {
+        assert!(paths.is_sorted(), "{key}: {paths:?}");
+        let mut once = paths.clone();
+        once.dedup();
+        assert_eq!(once.len(), paths.len(), "{key} twice: {paths:?}");
+    }
+}
+
+async fn keys_run_in_order_and_side_by_side(protocol: &'static str) {
+    let broker = Broker::new(1, protocol);
+    let world = World::new(20, |_, _| Does::Answers(200));
+    broker.produce(&orders(&["a", "b", "c", "d", "e"], 20, 0));
+    let process = broker.start(&world, |settings| settings.window = 30);
+    until("all replied", || world.replies().len() == 100).await;
+    in_order_by_key(&world.log());
+    assert_eq!(world.most.load(Ordering::SeqCst), 5, "one call a key at once");
+    process.end().await;
+    assert_eq!(broker.committed(0), Some((100, Progress::default())));
+    assert_eq!(world.log().len(), 100);
+    let replies = world.replies();
+    assert!(replies.iter().all(|reply| reply.status == ReplyStatus::Succeeded));
+    let last = replies.last().unwrap();
+    assert_eq!((last.vendor.as_str(), last.attempts), ("fake", 1));
+    assert_eq!(last.command_id, format!("commands-0-{}", last.command_offset));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_run_in_order_and_side_by_side_classic() {
+    keys_run_in_order_and_side_by_side("classic").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_run_in_order_and_side_by_side_consumer() {
+    keys_run_in_order_and_side_by_side("consumer").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_skips_what_is_finished_and_never_repeats_what_began() {
+    let broker = Broker::new(1, "classic");
+    let hang = World::new(1, |path, _| {
+        if path.ends_with("slow-000") || path.ends_with("/api/x") { Does::Hangs } else { Does::Answers(200) }
+    });
+    broker.produce(&[
+        (0, "slow", "order:slow-000".to_owned()),
+        (0, "slow", "order:slow-001".to_owned()),
+        (0, "x", "call:/api/x".to_owned()),
+        (0, "b", "order:b-000".to_owned()),
+        (0, "b", "order:b-001".to_owned()),
+    ]);
+    let brief = |settings: &mut Settings| settings.shutdown_timeout = Duration::from_millis(300);
+    let process = broker.start(&hang, brief);
+    until("b is done, x begun", || hang.replies().len() == 2 && hang.log().len() == 4).await;
+    let told = Progress { finished: vec![(3, 4)], begun: vec![2] };
+    until("told so", || broker.committed(0) == Some((0, told.clone()))).await;
+    process.end().await;
+    assert_eq!(broker.committed(0), Some((0, told)));
+
+    let again = World::new(1, |_, _| Does::Answers(200));
+    let process = broker.start(&again, |_| {});
+    until("the rest is replied", || again.replies().len() == 3).await;
+    process.end().await;
+    assert_eq!(again.log(), ["op/slow-000", "op/slow-001"], "b is finished, x had begun");
+    let unknown: Vec<_> =
+        again.replies().into_iter().filter(|r| r.status == ReplyStatus::Unknown).collect();
+    assert_eq!(unknown.len(), 1);
+    assert_eq!((unknown[0].command_offset, unknown[0].operation.as_str()), (2, "call"));
+    let dead = again.dead_letters();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].payload.as_deref(), Some(b"call:/api/x".as_slice()));
+    assert_eq!(broker.committed(0), Some((5, Progress::default())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_gets_a_reply_and_poison_stops_nothing() {
+    let broker = Broker::new(1, "classic");
+    let world = World::new(1, |path, before| match (path, before) {
+        ("op/lost-0", 0) | ("op//api/lost", _) => Does::NeverAnswers,
+        _ => Does::Answers(200),
+    });
+    let commands = [
+        ("\u{0}poison", ReplyStatus::Failed, ReplyCategory::Unreadable, 0, true),
+        ("order:wrong", ReplyStatus::Rejected, ReplyCategory::Invalid, 0, false),
+        ("order:nobody-0", ReplyStatus::Rejected, ReplyCategory::Configuration, 0, false),
+        ("order:panics", ReplyStatus::Unknown, ReplyCategory::Uncertain, 0, true),
+        ("call:/api/lost", ReplyStatus::Unknown, ReplyCategory::Uncertain, 1, true),
+        ("order:lost-0", ReplyStatus::Succeeded, ReplyCategory::None, 1, false),
+        ("order:good-0", ReplyStatus::Succeeded, ReplyCategory::None, 1, false),
+    ];
+    let records: Vec<_> = commands.iter().map(|c| (0, "k", c.0.to_owned())).collect();
+    broker.produce(&records);
+    world.refused_publishes.store(3, Ordering::SeqCst);
+    let process = broker.start(&world, |_| {});
+    until("all replied", || world.replies().len() == commands.len()).await;
+    process.end().await;
+    let replies = world.replies();
+    let dead = world.dead_letters();
+    for (offset, (payload, status, category, attempts, dead_letter)) in commands.iter().enumerate() {
+        let reply = replies.iter().find(|r| r.command_offset == offset as i64).unwrap();
+        let got = (reply.status, reply.category, reply.attempts);
+        assert_eq!(got, (*status, *category, *attempts), "{payload}: {}", reply.message);
+        let letters = dead.iter().filter(|d| d.payload.as_deref() == Some(payload.as_bytes()));
+        assert_eq!(letters.count(), usize::from(*dead_letter), "{payload}");
+    }
+    assert_eq!(world.log().iter().filter(|path| path.contains("lost-0")).count(), 2, "looked up");
+    assert!(replies.iter().any(|reply| reply.deduplicated));
+    assert_eq!(broker.committed(0), Some((7, Progress::default())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_cannot_be_written_holds_its_offset() {
+    let broker = Broker::new(1, "classic");
+    let world = World::new(1, |_, _| Does::Answers(200));
+    world.refused_publishes.store(usize::MAX, Ordering::SeqCst);
+    broker.produce(&orders(&["a"], 1, 0));
+    let process = broker.start(&world, |_| {});
+    until("called", || world.log().len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(broker.committed(0).is_none_or(|(at, _)| at == 0));
+    world.refused_publishes.store(0, Ordering::SeqCst);
+    until("written at last", || world.replies().len() == 1).await;
+    process.end().await;
+    assert_eq!(broker.committed(0), Some((1, Progress::default())));
+    assert_eq!(world.log().len(), 1, "it was not sent again");
+}
+
+async fn partitions_change_hands_in_mid_flight(protocol: &'static str) {
+    let broker = Broker::new(4, protocol);
+    let world = World::new(30, |_, _| Does::Answers(200));
+    let keys = [["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"]];
+    for (partition, keys) in (0..).zip(keys) {
+        broker.produce(&orders(&keys, 100, partition));
+    }
+    let first = broker.start(&world, |_| {});
+    until("it flows", || world.replies().len() > 50).await;
+    let second = broker.start(&world, |_| {});
+    until("it flows on", || world.replies().len() > 400).await;
+    first.end().await;
+    until("all replied", || {
+        let mut offsets: Vec<_> =
+            world.replies().iter().map(|r| (r.command_partition, r.command_offset)).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets.len() == 800
+    })
+    .await;
+    second.end().await;
+    in_order_by_key(&world.log());
+    assert_eq!(world.log().len(), 800, "each once");
+    for partition in 0..4 {
+        assert_eq!(broker.committed(partition), Some((200, Progress::default())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_change_hands_in_mid_flight_classic() {
+    partitions_change_hands_in_mid_flight("classic").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_change_hands_in_mid_flight_consumer() {
+    partitions_change_hands_in_mid_flight("consumer").await;
+}

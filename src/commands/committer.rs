@@ -73,8 +73,8 @@ pub(super) fn serve(
             // One partition a commit: the result of a commit of several does not say which of
             // them was refused. Beginnings of one partition share a commit.
             let alone = [Arc::clone(&assignment)];
-            let done =
-                !assignment.stop.is_cancelled() && commit(consumer, &alone, &mut metadata_limit);
+            let done = !assignment.stop.is_cancelled()
+                && commit(consumer, &alone, &mut metadata_limit);
             let mut answers = vec![answer];
             let mut index = 0;
             while index < begins.len() {

@@ -46,7 +46,7 @@ pub(super) struct Taken {
     /// Its at-most-once call began before a restart; its outcome is not known.
     pub(super) begun: bool,
     /// Its bytes, held until it is finished.
-    pub(super) held: Held,
+    pub(super) _held: Held,
 }
 
 #[derive(Debug)]
@@ -150,11 +150,7 @@ impl ConsumerContext for Context {
     ) {
         let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
-            if assign {
-                assign_partitions(consumer, partitions)
-            } else {
-                unassign(consumer, partitions)
-            }
+            if assign { assign_partitions(consumer, partitions) } else { unassign(consumer, partitions) }
             return;
         }
         let partitions = partitions.clone();
@@ -208,10 +204,7 @@ pub(super) fn create(
 
 enum Pending {
     /// The committed offsets are being read.
-    Assign {
-        partitions: TopicPartitionList,
-        read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>>,
-    },
+    Assign { partitions: TopicPartitionList, read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>> },
     /// What is in flight ends, then it is committed.
     Revoke {
         partitions: TopicPartitionList,
@@ -276,7 +269,7 @@ impl Loop {
             let record = record(message, &assignment.topic);
             let held = assignment.hold(record.bytes());
             let begun = fetched == Fetched::Begun;
-            let taken = Taken { assignment: Arc::clone(&assignment), record, begun, held };
+            let taken = Taken { assignment: Arc::clone(&assignment), record, begun, _held: held };
             if self.taken.send(taken).is_err() {
                 // The pipeline has ended; what was fetched is not finished and comes again.
                 self.stop.cancel();

@@ -1,6 +1,7 @@
 //! One command from its record to "finished": reads it, runs its lifecycle, posts what came of it.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
@@ -25,7 +27,9 @@ use super::{
     outcome::{self, Outcome, Subject},
     posting::Posting,
 };
-use crate::domain::{Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory};
+use crate::domain::{
+    Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory,
+};
 
 /// How long to wait for a registry that did not answer.
 const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
@@ -88,16 +92,21 @@ struct Done {
 }
 
 /// Runs one command to its end, or gives it up when its partition is to be given back.
-pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
-    shared: Arc<Shared<R, C, P>>,
-    taken: Taken,
-) {
+pub(super) async fn run<R: Reads, C: Calls, P: Replies>(shared: Arc<Shared<R, C, P>>, taken: Taken) {
     let received_at = crate::clock::now();
     let begun_at = Instant::now();
-    let ended = Ended { assignment: Arc::clone(&taken.assignment), key: taken.record.key.clone() };
+    let ended = Ended {
+        assignment: Arc::clone(&taken.assignment),
+        key: taken.record.key.clone(),
+    };
     let mut turn = Turn { to: &shared.ended, ended: Some(ended) };
     let mut busy = None;
-    let Ok(done) = shared.decide(&taken, &mut busy).await else { return };
+    let deciding = AssertUnwindSafe(shared.decide(&taken, &mut busy)).catch_unwind().await;
+    let done = match deciding {
+        Ok(Ok(done)) => done,
+        Ok(Err(Abandoned)) => return,
+        Err(_) => shared.broken(&taken),
+    };
     // From here on there is an outcome; the partition's release waits until it is written.
     let busy = busy.unwrap_or_else(|| taken.assignment.busy());
     let at = &taken.record.at;
@@ -118,7 +127,8 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
         random: rand::random(),
     };
     let gone = &taken.assignment.gone;
-    let written = posting.write(&shared.deps, &shared.settings, gone, || turn.over()).await;
+    let written =
+        posting.write(&shared.deps, &shared.settings, gone, || turn.over()).await;
     if written.is_err() {
         return;
     }
@@ -184,6 +194,20 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         end(subject, outcome, attempts)
     }
 
+    /// A fault of ours in one command: it gets an answer, and the others go on.
+    fn broken(&self, taken: &Taken) -> Done {
+        tracing::error!(at = %taken.record.at, "a command brought its task down; this is a fault of the connector");
+        let message = "The connector failed while it worked on this command, which is a fault of \
+                       the connector; look at the vendor whether it took effect.";
+        Done {
+            subject: self.subject_of(Known::default(), taken),
+            outcome: Outcome::unknown(Details::default(), message),
+            attempts: 0,
+            json: false,
+            stage: Stage::Calling,
+        }
+    }
+
     fn expected(&self, taken: &Taken) -> Option<Operation> {
         let topic = &*taken.record.at.topic;
         self.settings.topics.iter().find(|(name, _)| name == topic).and_then(|(_, o)| *o)
@@ -193,8 +217,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         let record = &taken.record;
         let expected = self.expected(taken);
         loop {
-            let reading =
-                self.deps.reads.read(expected, &record.headers, record.payload.as_deref());
+            let reading = self.deps.reads.read(expected, &record.headers, record.payload.as_deref());
             let error = tokio::select! {
                 () = taken.assignment.stop.cancelled() => return Err(Abandoned),
                 read = reading => match read {
@@ -419,7 +442,9 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
                 nonce_digits: digits.unwrap_or(attempt.nonce_digits),
                 ..attempt.clone()
             };
-            if look_up && let Some(call) = vendor.look_up(command, &attempt) {
+            if look_up
+                && let Some(call) = vendor.look_up(command, &attempt)
+            {
                 return call;
             }
             vendor.call(command, &attempt)

@@ -25,8 +25,8 @@ mod ports;
 mod posting;
 pub mod replies;
 pub mod retry;
-mod settings;
 mod settle;
+mod settings;
 
 pub use pipeline::{RunError, run};
 pub use ports::{
@@ -81,10 +81,9 @@ impl Record {
     }
 
     fn bytes(&self) -> usize {
-        let headers = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        let headers = self.headers.iter().map(|(name, value)| {
+            name.len() + value.as_ref().map_or(0, Vec::len)
+        });
         let key = self.key.as_ref().map_or(0, Vec::len);
         headers.sum::<usize>() + key + self.payload.as_ref().map_or(0, Vec::len)
     }
