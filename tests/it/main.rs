@@ -62,6 +62,7 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod commands;
 mod infra;
 mod support;
 
@@ -70,5 +71,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut suite = support::suite::Suite::new();
     infra::register(&mut suite);
+    commands::register(&mut suite);
     suite.run()
 }
