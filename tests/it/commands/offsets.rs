@@ -8,7 +8,7 @@ use wms_connector::{
 };
 
 use super::{
-    desk::{Desk, options},
+    desk::{Desk, QUICK, options},
     samples,
 };
 use crate::support::{
@@ -91,7 +91,9 @@ async fn restarted<'a>(desk: Desk<'a>, between: impl AsyncFnOnce(&TestApp)) -> D
 }
 
 async fn a_restart_repeats_nothing(env: &TestEnv) {
-    restart_in_the_middle(env, options()).await;
+    // The mock lets the next member of a group wait for the session of the one that left.
+    let session = "[kafka.consumer]\n\"session.timeout.ms\" = \"6000\"\n";
+    restart_in_the_middle(env, Options { more: format!("{QUICK}{session}"), ..options() }).await;
 }
 
 async fn the_consumer_protocol(env: &TestEnv) {

@@ -1,5 +1,6 @@
 //! Nothing happens twice: after an answer that never came, and under a number that is taken.
 
+use serde_json::json;
 use wms_connector::sandbox::{DuplicateAsn, Fault, FaultRule, SandboxSettings};
 
 use super::{
@@ -63,7 +64,7 @@ async fn another_document_under_the_same_number(env: &TestEnv) {
     let [jo, ja, qo, qa] = samples::all("N");
     let cases = [
         (jo.clone(), jo.with("/platformOrderNumber", "P-2"), "platformOrderNumber"),
-        (ja.clone(), ja.with("/trackingNumbers/0", "T-9"), "trackingNumbers"),
+        (ja.clone(), ja.with("/trackingNumbers", json!(["T-9"])), "trackingNumbers"),
         (qo.clone(), qo.clone().with("/lines/0/quantity", 3), "lines[0].quantity"),
         (qo.clone(), qo.with("/recipient/city", "Leeds"), "recipient.city"),
         (qa.clone(), qa.with("/warehouse", "best warehouse（测试用）"), "warehouse"),

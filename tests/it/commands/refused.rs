@@ -118,7 +118,7 @@ async fn invalid_commands(env: &TestEnv) {
         (without(order(), "recipient"), "recipient", &["missing"]),
         (order().with("/wherehouse", "YK"), "wherehouse", &["warehouse"]),
         (order().with("/lines/0/qantity", 1), "lines[0].qantity", &["quantity"]),
-        (order().with("/lines/0/quantity", "many"), "lines[0].quantity", &["many"]),
+        (order().with("/lines/0/quantity", "many"), "lines[0].quantity", &["whole number"]),
         (order().with("/lines", "none"), "lines", &["array"]),
         (order().with("/amount", "1.23456"), "amount", &[]),
         (qianyi().with("/paymentMethod", "CASH"), "paymentMethod", &["COD"]),
