@@ -15,7 +15,7 @@ use crate::support::{
 tests! {
     both: a_failing_vendor_is_asked_again, a_vendor_that_asks_for_patience,
         a_connection_that_breaks_before_the_work, vendors_that_are_busy_by_their_own_code,
-        an_expired_token_is_renewed;
+        nonces_and_clocks, an_expired_token_is_renewed;
 }
 
 /// One document, made by one request of those that reached the vendor.
@@ -108,6 +108,28 @@ async fn vendors_that_are_busy_by_their_own_code(env: &TestEnv) {
         assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 3, false), "{reply:#?}");
         made_once(&desk, &sample);
         desk.app.sandbox.faults().clear();
+    }
+    desk.close().await;
+}
+
+async fn nonces_and_clocks(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    // Each is mended at once: another nonce, a short nonce.
+    for (number, code) in [("N-1", "10027"), ("N-2", "10024")] {
+        let sample = samples::small_order(number);
+        let fault = Fault::Refuse { code: code.to_owned(), message: None, inner: false };
+        desk.fault(FaultRule::new(sample.vendor, sample.endpoint(), fault).times(1));
+        let reply = desk.ask(desk.json(&sample)).await;
+        assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 2, false), "{reply:#?}");
+        made_once(&desk, &sample);
+    }
+    // The vendor's clock is not ours; its `Date` says by how much.
+    for (number, offset_ms) in [("N-3", 3_600_000), ("N-4", -3_600_000)] {
+        desk.app.sandbox.change(|behaviour| behaviour.jfwms.clock_offset_ms = offset_ms);
+        let sample = samples::small_order(number);
+        let reply = desk.ask(desk.json(&sample)).await;
+        assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 2, false), "{reply:#?}");
+        made_once(&desk, &sample);
     }
     desk.close().await;
 }

@@ -5,10 +5,12 @@ mod afresh;
 mod carried_out;
 mod crash;
 mod desk;
+mod given_up;
 mod key_order;
 mod metrics;
 mod offsets;
 mod once;
+mod processes;
 mod refused;
 mod registry;
 mod replies;
@@ -24,9 +26,11 @@ pub(crate) fn register(suite: &mut Suite) {
     offsets::register(suite);
     afresh::register(suite);
     once::register(suite);
+    given_up::register(suite);
     refused::register(suite);
     unreadable::register(suite);
     registry::register(suite);
+    processes::register(suite);
     crash::register(suite);
     metrics::register(suite);
 }

@@ -36,6 +36,9 @@ async fn unreadable_commands(env: &TestEnv) {
     let avro = avro.unwrap();
     let cut = avro.split_last_chunk::<2>().unwrap().0;
     let trailing = [avro.as_slice(), b"\0"].concat();
+    // Ten bytes that claim a text of half a gibibyte, and brackets without end.
+    let bomb = [avro.split_at(10).0, &[0x80, 0x80, 0x80, 0x80, 0x04, b'x']].concat();
+    let brackets = "[".repeat(200_000);
     let mut unknown_schema = avro.clone();
     unknown_schema[2] ^= 1;
     // The record, whether its operation and account can still be told.
@@ -48,6 +51,8 @@ async fn unreadable_commands(env: &TestEnv) {
         (whole(&own).value(cut), "create-order", ""),
         (whole(&own).value(trailing), "create-order", ""),
         (whole(&own).value(unknown_schema), "create-order", ""),
+        (whole(&own).value(bomb), "create-order", ""),
+        (whole(&own).value(brackets), "create-order", ""),
         // Its schema is another command's than its topic's.
         (whole(&desk.own(Operation::CreateAsn)).value(&avro), "create-asn", sample.account()),
         // No registry is configured.
@@ -72,7 +77,7 @@ async fn unreadable_commands(env: &TestEnv) {
     }
     let replies = desk.replies(&commands).await;
     let mut letters = Vec::new();
-    for (topic, count) in [(&own, 9), (&desk.own(Operation::CreateAsn), 1), (&mixed, 3)] {
+    for (topic, count) in [(&own, 11), (&desk.own(Operation::CreateAsn), 1), (&mixed, 3)] {
         let dlq = desk.app.config.topics.dlq(topic);
         let of_topic = env.read_all(&dlq, count, PATIENCE).await;
         assert_eq!(of_topic.len(), count, "{of_topic:#?}");
