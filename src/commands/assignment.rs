@@ -155,6 +155,9 @@ impl Drop for Held {
     }
 }
 
+/// A moment on both clocks.
+type Heard = (Instant, Timestamp);
+
 /// The last sign of life from the group.
 ///
 /// A process that was frozen past its session wakes up without knowing that its partitions are
@@ -164,7 +167,7 @@ impl Drop for Held {
 pub(super) struct Contact {
     /// The last one, and the one before it that is believed: whatever the group said with the
     /// last one (that the partitions are lost, perhaps) has been handled by the next.
-    seen: Mutex<(Option<(Instant, Timestamp)>, Option<(Instant, Timestamp)>)>,
+    seen: Mutex<(Option<Heard>, Option<Heard>)>,
 }
 
 impl Contact {
@@ -187,10 +190,13 @@ impl Contact {
     }
 }
 
+/// Assignments by topic and partition.
+pub(super) type ByPartition = HashMap<(Arc<str>, i32), Arc<Assignment>>;
+
 /// What all parts share.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) active: Mutex<HashMap<(Arc<str>, i32), Arc<Assignment>>>,
+    pub(super) active: Mutex<ByPartition>,
     pub(super) contact: Contact,
     pub(super) buffered: Arc<AtomicUsize>,
 }

@@ -385,7 +385,8 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 fn orders(keys: &[&'static str], each: usize, partition: i32) -> Vec<(i32, &'static str, String)> {
-    let of = |n: usize| keys.iter().map(move |&key| (partition, key, format!("order:{key}-{n:03}")));
+    let of =
+        |n: usize| keys.iter().map(move |&key| (partition, key, format!("order:{key}-{n:03}")));
     (0..each).flat_map(of).collect()
 }
 
@@ -434,7 +435,11 @@ async fn keys_run_in_order_and_side_by_side_consumer() {
 async fn a_restart_skips_what_is_finished_and_never_repeats_what_began() {
     let broker = Broker::new(1, "classic");
     let hang = World::new(1, |path, _| {
-        if path.ends_with("slow-000") || path.ends_with("/api/x") { Does::Hangs } else { Does::Answers(200) }
+        if path.ends_with("slow-000") || path.ends_with("/api/x") {
+            Does::Hangs
+        } else {
+            Does::Answers(200)
+        }
     });
     broker.produce(&[
         (0, "slow", "order:slow-000".to_owned()),
@@ -490,7 +495,8 @@ async fn every_command_gets_a_reply_and_poison_stops_nothing() {
     process.end().await;
     let replies = world.replies();
     let dead = world.dead_letters();
-    for (offset, (payload, status, category, attempts, dead_letter)) in commands.iter().enumerate() {
+    for (offset, (payload, status, category, attempts, dead_letter)) in commands.iter().enumerate()
+    {
         let reply = replies.iter().find(|r| r.command_offset == offset as i64).unwrap();
         let got = (reply.status, reply.category, reply.attempts);
         assert_eq!(got, (*status, *category, *attempts), "{payload}: {}", reply.message);

@@ -34,8 +34,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Job {
     /// Commit what has begun in a partition, now.
     Begin { assignment: Arc<Assignment>, answer: oneshot::Sender<bool> },
-    /// Commit these partitions for the last time.
-    Last { assignments: Vec<Arc<Assignment>>, answer: Sender<()> },
+    /// Commit these partitions for the last time; the answer is whether that worked.
+    Last { assignments: Vec<Arc<Assignment>>, answer: Sender<bool> },
     /// Read the committed offsets with their metadata.
     Fetch { partitions: TopicPartitionList, answer: Sender<KafkaResult<TopicPartitionList>> },
 }
@@ -60,8 +60,8 @@ pub(super) fn serve(
             match this {
                 Job::Begin { assignment, answer } => begins.push((assignment, answer)),
                 Job::Last { assignments, answer } => {
-                    commit(consumer, &assignments, &mut metadata_limit);
-                    answer.send(()).ok();
+                    let done = commit(consumer, &assignments, &mut metadata_limit);
+                    answer.send(done).ok();
                 }
                 Job::Fetch { partitions, answer } => {
                     answer.send(consumer.committed_offsets(partitions, FETCH_TIMEOUT)).ok();
@@ -73,8 +73,8 @@ pub(super) fn serve(
             // One partition a commit: the result of a commit of several does not say which of
             // them was refused. Beginnings of one partition share a commit.
             let alone = [Arc::clone(&assignment)];
-            let done = !assignment.stop.is_cancelled()
-                && commit(consumer, &alone, &mut metadata_limit);
+            let done =
+                !assignment.stop.is_cancelled() && commit(consumer, &alone, &mut metadata_limit);
             let mut answers = vec![answer];
             let mut index = 0;
             while index < begins.len() {

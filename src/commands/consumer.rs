@@ -150,7 +150,11 @@ impl ConsumerContext for Context {
     ) {
         let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
-            if assign { assign_partitions(consumer, partitions) } else { unassign(consumer, partitions) }
+            if assign {
+                assign_partitions(consumer, partitions)
+            } else {
+                unassign(consumer, partitions)
+            }
             return;
         }
         let partitions = partitions.clone();
@@ -204,14 +208,51 @@ pub(super) fn create(
 
 enum Pending {
     /// The committed offsets are being read.
-    Assign { partitions: TopicPartitionList, read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>> },
+    Assign {
+        partitions: TopicPartitionList,
+        read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>>,
+    },
     /// What is in flight ends, then it is committed.
     Revoke {
         partitions: TopicPartitionList,
         leaving: Vec<Arc<Assignment>>,
         until: Instant,
-        last: Option<mpsc::Receiver<()>>,
+        last: Option<LastCommit>,
     },
+}
+
+/// The last commit of partitions that are given back. A group that is being rebalanced refuses
+/// commits for a while (`REBALANCE_IN_PROGRESS`), so it is asked for until it works: without it the
+/// next owner would repeat everything since the rebalance began.
+#[derive(Default)]
+struct LastCommit {
+    asked: Option<mpsc::Receiver<bool>>,
+    not_before: Option<Instant>,
+}
+
+impl LastCommit {
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    fn done(&mut self, this: &Loop, leaving: &[Arc<Assignment>]) -> bool {
+        match self.asked.as_ref().map(mpsc::Receiver::try_recv) {
+            Some(Ok(true) | Err(mpsc::TryRecvError::Disconnected)) => return true,
+            Some(Ok(false)) => {
+                self.asked = None;
+                self.not_before = Some(Instant::now() + Self::PAUSE);
+            }
+            Some(Err(mpsc::TryRecvError::Empty)) => {}
+            None if self.not_before.is_none_or(|at| at <= Instant::now()) => {
+                let (answer, asked) = mpsc::channel();
+                let assignments = leaving.to_vec();
+                if this.jobs.send(Job::Last { assignments, answer }).is_err() {
+                    return true;
+                }
+                self.asked = Some(asked);
+            }
+            None => {}
+        }
+        false
+    }
 }
 
 /// The loop's state.
@@ -354,20 +395,24 @@ impl Loop {
             Pending::Revoke { partitions, leaving, until, last } => {
                 if self.consumer.assignment_lost() {
                     tracing::warn!(partitions = leaving.len(), "partitions were lost");
-                } else if last.is_none() {
+                } else if let Some(mut last) = last {
+                    if Instant::now() < until && !last.done(self, &leaving) {
+                        return Some(Pending::Revoke {
+                            partitions,
+                            leaving,
+                            until,
+                            last: Some(last),
+                        });
+                    }
+                } else {
                     let busy = leaving.iter().any(|assignment| assignment.is_busy());
                     if busy && Instant::now() < until {
-                        return Some(Pending::Revoke { partitions, leaving, until, last });
+                        return Some(Pending::Revoke { partitions, leaving, until, last: None });
                     }
-                    let last = self.last_commit(&leaving);
                     // The coordinator gets as long again; after that another process may repeat a
                     // little, which is better than a group that cannot rebalance.
                     let until = Instant::now() + self.settings.call_timeout;
-                    return Some(Pending::Revoke { partitions, leaving, until, last: Some(last) });
-                } else if let Some(done) = &last
-                    && Instant::now() < until
-                    && matches!(done.try_recv(), Err(mpsc::TryRecvError::Empty))
-                {
+                    let last = Some(LastCommit::default());
                     return Some(Pending::Revoke { partitions, leaving, until, last });
                 }
                 self.release(&leaving);
@@ -375,13 +420,6 @@ impl Loop {
                 None
             }
         }
-    }
-
-    fn last_commit(&self, leaving: &[Arc<Assignment>]) -> mpsc::Receiver<()> {
-        let (answer, last) = mpsc::channel();
-        // A committer that has ended drops the sender, which the receiver notices.
-        self.jobs.send(Job::Last { assignments: leaving.to_vec(), answer }).ok();
-        last
     }
 
     /// Takes partitions once it is known what an earlier owner finished and began in them.
@@ -456,8 +494,8 @@ impl Loop {
             }
         };
         wait(&|| !active.iter().any(|assignment| assignment.is_busy()));
-        let last = self.last_commit(&active);
-        wait(&|| !matches!(last.try_recv(), Err(mpsc::TryRecvError::Empty)));
+        let last = Mutex::new(LastCommit::default());
+        wait(&|| locked(&last).done(self, &active));
         self.consumer.context().closing.store(true, Ordering::SeqCst);
         let noted = std::mem::take(&mut *locked(&self.consumer.context().rebalances));
         let waiting = pending.into_iter().map(|pending| match pending {

@@ -1,10 +1,6 @@
 //! The record a dead letter becomes: the command byte for byte, with Kafka Connect's headers. PURE.
 
-use super::{
-    OutgoingRecord, Record,
-    outcome::Outcome,
-    replies::printable,
-};
+use super::{OutgoingRecord, Record, outcome::Outcome, replies::printable};
 use crate::domain::ReplyCategory;
 
 /// What all of Connect's error headers begin with; a second hop replaces them.

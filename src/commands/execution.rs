@@ -27,9 +27,7 @@ use super::{
     outcome::{self, Outcome, Subject},
     posting::Posting,
 };
-use crate::domain::{
-    Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory,
-};
+use crate::domain::{Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory};
 
 /// How long to wait for a registry that did not answer.
 const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
@@ -92,13 +90,13 @@ struct Done {
 }
 
 /// Runs one command to its end, or gives it up when its partition is to be given back.
-pub(super) async fn run<R: Reads, C: Calls, P: Replies>(shared: Arc<Shared<R, C, P>>, taken: Taken) {
+pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
+    shared: Arc<Shared<R, C, P>>,
+    taken: Taken,
+) {
     let received_at = crate::clock::now();
     let begun_at = Instant::now();
-    let ended = Ended {
-        assignment: Arc::clone(&taken.assignment),
-        key: taken.record.key.clone(),
-    };
+    let ended = Ended { assignment: Arc::clone(&taken.assignment), key: taken.record.key.clone() };
     let mut turn = Turn { to: &shared.ended, ended: Some(ended) };
     let mut busy = None;
     let deciding = AssertUnwindSafe(shared.decide(&taken, &mut busy)).catch_unwind().await;
@@ -127,8 +125,7 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(shared: Arc<Shared<R, C,
         random: rand::random(),
     };
     let gone = &taken.assignment.gone;
-    let written =
-        posting.write(&shared.deps, &shared.settings, gone, || turn.over()).await;
+    let written = posting.write(&shared.deps, &shared.settings, gone, || turn.over()).await;
     if written.is_err() {
         return;
     }
@@ -186,6 +183,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             command: &command,
             at_most_once,
             begun: false,
+            in_doubt: false,
             nonce_digits: None,
             last_sent: None,
             busy,
@@ -217,7 +215,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         let record = &taken.record;
         let expected = self.expected(taken);
         loop {
-            let reading = self.deps.reads.read(expected, &record.headers, record.payload.as_deref());
+            let reading =
+                self.deps.reads.read(expected, &record.headers, record.payload.as_deref());
             let error = tokio::select! {
                 () = taken.assignment.stop.cancelled() => return Err(Abandoned),
                 read = reading => match read {
@@ -309,6 +308,8 @@ struct Execution<'a, R, C: Calls, P> {
     at_most_once: bool,
     /// The beginning of the at-most-once call is committed.
     begun: bool,
+    /// A call was left alone in mid-flight.
+    in_doubt: bool,
     nonce_digits: Option<u32>,
     last_sent: Option<C::Sent>,
     busy: &'a mut Option<Busy>,
@@ -347,7 +348,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
     }
 
     fn give_up<T>(&self, lifecycle: &Lifecycle) -> Result<T, Abandoned> {
-        if self.begun && lifecycle.surely_without_effect() {
+        if self.begun && !self.in_doubt && lifecycle.surely_without_effect() {
             self.taken.assignment.take_back(self.taken.record.at.offset);
         }
         Err(Abandoned)
@@ -442,9 +443,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
                 nonce_digits: digits.unwrap_or(attempt.nonce_digits),
                 ..attempt.clone()
             };
-            if look_up
-                && let Some(call) = vendor.look_up(command, &attempt)
-            {
+            if look_up && let Some(call) = vendor.look_up(command, &attempt) {
                 return call;
             }
             vendor.call(command, &attempt)
@@ -466,7 +465,16 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
                     if !planned.load(Ordering::SeqCst) {
                         return Err(Abandoned);
                     }
-                    sending.await
+                    tokio::select! {
+                        biased;
+                        result = &mut sending => result,
+                        // The partition is somebody else's: nobody waits for this any more. It
+                        // may still take effect, so its beginning stays told.
+                        () = assignment.gone.cancelled() => {
+                            self.in_doubt = true;
+                            return Err(Abandoned);
+                        }
+                    }
                 }
             }
         };

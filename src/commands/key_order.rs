@@ -112,7 +112,7 @@ mod tests {
                 } else if running.is_empty() {
                     break;
                 }
-                if running.is_empty() || started.len() % 3 == 0 && coming.len() > 0 {
+                if running.is_empty() || started.len().is_multiple_of(3) && coming.len() > 0 {
                     continue;
                 }
                 let index = ends.next().map_or(0, |index| index.index(running.len()));

@@ -124,12 +124,15 @@ fn throttled(seconds: Option<u64>) -> Verdict {
 use ReplyCategory as C;
 use ReplyStatus as S;
 
+/// Facts, events, what is done; status, category, deduplicated.
+type Row = (Facts, Vec<Event>, &'static str, S, C, bool);
+
 #[test]
 fn every_verdict_every_look_up() {
     let look_failed = |verdict| Event::LookedUp(LookUp::Failed(verdict));
     let ambiguous = || Event::LookedUp(LookUp::Ambiguous(Details::default()));
     #[rustfmt::skip]
-    let table: Vec<(Facts, Vec<Event>, &str, S, C, bool)> = vec![
+    let table: Vec<Row> = vec![
         // What the vendor answers at once.
         (create(), vec![answered(Verdict::Succeeded(details("0")))], "send", S::Succeeded, C::None, false),
         (cancel(), vec![answered(Verdict::Accepted(details("20023")))], "send", S::Accepted, C::None, false),

@@ -25,8 +25,8 @@ mod ports;
 mod posting;
 pub mod replies;
 pub mod retry;
-mod settle;
 mod settings;
+mod settle;
 
 pub use pipeline::{RunError, run};
 pub use ports::{
@@ -81,9 +81,10 @@ impl Record {
     }
 
     fn bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| {
-            name.len() + value.as_ref().map_or(0, Vec::len)
-        });
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
         let key = self.key.as_ref().map_or(0, Vec::len);
         headers.sum::<usize>() + key + self.payload.as_ref().map_or(0, Vec::len)
     }

@@ -50,9 +50,8 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
 ) -> Result<(), RunError> {
     let group = Arc::new(Group::default());
     let metrics = Arc::clone(&deps.metrics);
-    let consumer =
-        consumer::create(config, &settings, Arc::clone(&group), Arc::clone(&metrics))
-            .map_err(RunError::Create)?;
+    let consumer = consumer::create(config, &settings, Arc::clone(&group), Arc::clone(&metrics))
+        .map_err(RunError::Create)?;
     let (jobs, asked) = mpsc::channel();
     let (taken, commands) = unbounded_channel();
     let (ended, ends) = unbounded_channel();
@@ -78,7 +77,8 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
         ended,
     });
     // Its own token: when the thread ends by itself, the rest of the process is not stopped.
-    let polling = Loop { consumer, group, settings, metrics, jobs, taken, stop: stop.child_token() };
+    let polling =
+        Loop { consumer, group, settings, metrics, jobs, taken, stop: stop.child_token() };
     let (over, result) = tokio::sync::oneshot::channel();
     let poller = std::thread::Builder::new()
         .name("commands-poll".to_owned())

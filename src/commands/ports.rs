@@ -194,7 +194,13 @@ pub trait Replies: Send + Sync + 'static {
 /// Who counts.
 pub trait Metrics: Send + Sync + 'static {
     /// A command ended; `account` is `unknown` where no such account is configured.
-    fn ended(&self, account: &str, operation: Option<Operation>, status: ReplyStatus, took: Duration);
+    fn ended(
+        &self,
+        account: &str,
+        operation: Option<Operation>,
+        status: ReplyStatus,
+        took: Duration,
+    );
     /// A dead letter was written.
     fn dead_letter(&self, topic: &str);
     /// A reply could not go where its command wanted it.

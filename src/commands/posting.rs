@@ -64,8 +64,7 @@ impl Posting<'_> {
                 }
             };
             let command = self.command;
-            let record =
-                replies::record(command, &self.reply, &destination, form, payload, &trace);
+            let record = replies::record(command, &self.reply, &destination, form, payload, &trace);
             let topic = record.topic.clone();
             let sent = publish(&deps.replies, record, settings, &mut queued).await;
             match sent {

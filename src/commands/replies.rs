@@ -41,7 +41,10 @@ impl Destination {
             };
         };
         let Ok(topic) = std::str::from_utf8(topic) else {
-            return Self::default_topic(default, "the header kafka_replyTopic is not a topic's name");
+            return Self::default_topic(
+                default,
+                "the header kafka_replyTopic is not a topic's name",
+            );
         };
         if topic != default && !allowed.iter().any(|pattern| matches(pattern, topic)) {
             let why = format!("the reply topic `{topic}` is not among `commands.reply_topics`");
@@ -230,7 +233,12 @@ mod tests {
             (&[(REPLY_PARTITION, &[0, 0, 1, 0])], "wms.replies", Some(256), false),
             (&[(REPLY_TOPIC, b"orders")], "wms.replies", None, true),
             (&[(REPLY_TOPIC, &[0xff])], "wms.replies", None, true),
-            (&[(REPLY_TOPIC, b"wms.replies.shop"), (REPLY_PARTITION, b"7")], "wms.replies", None, true),
+            (
+                &[(REPLY_TOPIC, b"wms.replies.shop"), (REPLY_PARTITION, b"7")],
+                "wms.replies",
+                None,
+                true,
+            ),
             (&[(REPLY_PARTITION, &[0xff, 0, 0, 0])], "wms.replies", None, true),
         ];
         for (headers, topic, partition, error) in table {
@@ -242,7 +250,8 @@ mod tests {
 
     #[test]
     fn json_only_on_a_topic_of_its_own() {
-        let to = |topic: &str| Destination { topic: topic.to_owned(), partition: None, error: None };
+        let to =
+            |topic: &str| Destination { topic: topic.to_owned(), partition: None, error: None };
         for (json, topic, form) in [
             (true, "wms.replies", Form::Avro),
             (true, "wms.replies.shop", Form::Json),
