@@ -195,6 +195,10 @@ impl Metrics {
         self.inner.vendor_request_seconds.observe(seconds);
     }
 
+    pub fn vendor_requests_exist(&self, account: &str, operation: &str, class: &str) {
+        self.inner.vendor_requests.with_label_values(&[account, operation, class]).inc_by(0);
+    }
+
     pub fn in_flight(&self, pipeline: &str, count: i64) {
         self.inner.in_flight.with_label_values(&[pipeline]).set(count);
     }

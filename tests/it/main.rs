@@ -66,15 +66,21 @@
 
 mod events;
 mod examples;
+mod commands;
 mod infra;
 mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // RUST_LOG=wms_connector=debug shows what the connector under test says.
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let mut suite = support::suite::Suite::new();
     infra::register(&mut suite);
     events::register(&mut suite);
     examples::register(&mut suite);
+    commands::register(&mut suite);
     suite.run()
 }

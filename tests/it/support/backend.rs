@@ -269,6 +269,21 @@ impl Outgoing {
         self
     }
 
+    /// Where it goes.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Its value.
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
+    /// How many headers it has.
+    pub(crate) fn header_count(&self) -> usize {
+        self.headers.len()
+    }
+
     pub(crate) fn key(mut self, key: impl AsRef<[u8]>) -> Self {
         self.key = Some(key.as_ref().to_vec());
         self
