@@ -48,6 +48,8 @@
 //! | `registry` | `Registry`: register, compatibility, decode, encode |
 //! | `python` | runs the scripts of `tests/interop/` |
 //! | `parts` | fetches what the above are made of |
+//! | `vendor` | webhooks as the vendors send them, signed by the tests themselves |
+//! | `wire` | HTTP in pieces, with any header |
 //! | `process` | a child that cannot outlive the run |
 //! | `suite` | lists and runs the tests, prints what ran on what |
 #![allow(
@@ -64,11 +66,13 @@
 
 mod infra;
 mod support;
+mod webhooks;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut suite = support::suite::Suite::new();
     infra::register(&mut suite);
+    webhooks::register(&mut suite);
     suite.run()
 }

@@ -9,3 +9,5 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod suite;
+pub(crate) mod vendor;
+pub(crate) mod wire;
