@@ -30,7 +30,8 @@ pub const ALL: &[VendorTypes] = &[
 
 /// What a caller of a URL that belongs to no account is told: JFWMS's code for an unknown
 /// client, as no vendor is known to answer in the shape of.
-pub const UNKNOWN_ACCOUNT_ANSWER: &str = r#"{"code":10008,"msg":"unknown account"}"#;
+pub const UNKNOWN_ACCOUNT_ANSWER: &str =
+    r#"{"code":10008,"msg":"no such account, or a wrong path"}"#;
 
 /// The account a user of the vendor belongs to (`None`: the webhook names no user); `None` where
 /// nobody configured that user and it shall not be guessed.
