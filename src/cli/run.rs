@@ -8,7 +8,7 @@ use super::{
     runtime,
 };
 use crate::{
-    app::{self, Parts, signals},
+    app::{self, Parts, StartError, signals},
     config::Config,
 };
 
@@ -21,8 +21,15 @@ pub(super) fn run(config: Config, options: &Run) -> Result<(), CliError> {
         // Before anything else: a signal during the start has to be heard too.
         let signals = signals::watch(stop.clone());
         let work = async {
-            let running = app::start(config, parts, stop.clone()).await?;
-            running.finished().await
+            match app::start(config, parts, stop.clone()).await {
+                Ok(running) => running.finished().await,
+                // Asked to leave while waiting for Kafka: nothing had begun, nothing is left.
+                Err(StartError::Stopped) => {
+                    tracing::info!("stopped before everything had started");
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            }
         };
         tokio::select! {
             done = work => done.map_err(CliError::failed),
