@@ -50,6 +50,7 @@
 //! | `parts` | fetches what the above are made of |
 //! | `vendor` | webhooks as the vendors send them, signed by the tests themselves |
 //! | `wire` | HTTP in pieces, with any header |
+//! | `binary` | `wms-connector` as a program: at work, or one command of it |
 //! | `process` | a child that cannot outlive the run |
 //! | `suite` | lists and runs the tests, prints what ran on what |
 #![allow(
@@ -64,7 +65,9 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod broker_down;
 mod infra;
+mod lifecycle;
 mod support;
 mod webhooks;
 
@@ -73,6 +76,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut suite = support::suite::Suite::new();
     infra::register(&mut suite);
+    broker_down::register(&mut suite);
+    lifecycle::register(&mut suite);
     webhooks::register(&mut suite);
     suite.run()
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod backend;
+pub(crate) mod binary;
 pub(crate) mod kafka;
 pub(crate) mod parts;
 pub(crate) mod process;
