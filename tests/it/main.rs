@@ -50,6 +50,9 @@
 //! | `registry` | `Registry`: register, compatibility, decode, encode |
 //! | `python` | runs the scripts of `tests/interop/` |
 //! | `parts` | fetches what the above are made of |
+//! | `vendor` | webhooks as the vendors send them, signed by the tests themselves |
+//! | `wire` | HTTP in pieces, with any header |
+//! | `binary` | `wms-connector` as a program: at work, or one command of it |
 //! | `process` | a child that cannot outlive the run |
 //! | `suite` | lists and runs the tests, prints what ran on what |
 #![allow(
@@ -64,11 +67,14 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod broker_down;
+mod commands;
 mod events;
 mod examples;
-mod commands;
 mod infra;
+mod lifecycle;
 mod support;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -82,5 +88,8 @@ fn main() -> ExitCode {
     events::register(&mut suite);
     examples::register(&mut suite);
     commands::register(&mut suite);
+    broker_down::register(&mut suite);
+    lifecycle::register(&mut suite);
+    webhooks::register(&mut suite);
     suite.run()
 }
