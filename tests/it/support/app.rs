@@ -58,11 +58,10 @@ impl TestApp {
     pub async fn start_with(env: &TestEnv, options: Options) -> Self {
         let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
         let config = configuration(env, &options, &sandbox);
-        for topic in topics::all(&config, 3, 1) {
-            match &options.bootstrap_servers {
-                Some(servers) => backend::create_topic(servers, &topic.name, 3, &[]).await,
-                None => env.create_topic(&topic.name, 3).await,
-            }
+        let all: Vec<String> = topics::all(&config, 3, 1).into_iter().map(|t| t.name).collect();
+        match &options.bootstrap_servers {
+            Some(servers) => backend::create_topics(servers, &all, 3, &[]).await,
+            None => env.create_topics(&all, 3).await,
         }
         Self::run(config, sandbox, options.only.unwrap_or(Parts::ALL)).await
     }

@@ -127,6 +127,22 @@ impl TestEnv {
         }
     }
 
+    /// Creates many topics at once, which takes hardly longer than one.
+    pub(crate) async fn create_topics(&self, topics: &[String], partitions: i32) {
+        match &self.backend {
+            Backend::Mock(_) => {
+                for topic in topics {
+                    self.create_topic(topic, partitions).await;
+                }
+            }
+            Backend::Kafka => {
+                create_topics(&self.bootstrap_servers, topics, partitions, &[]).await;
+                let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+                created.extend_from_slice(topics);
+            }
+        }
+    }
+
     /// A client configuration that knows the broker and nothing else.
     pub(crate) fn client_config(&self) -> ClientConfig {
         client_config(&self.bootstrap_servers)
@@ -425,29 +441,42 @@ pub(crate) async fn create_topic(
     partitions: i32,
     settings: &[(&str, &str)],
 ) {
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    for (name, value) in settings {
-        new = new.set(name, value);
-    }
+    create_topics(bootstrap_servers, &[topic.to_owned()], partitions, settings).await;
+}
+
+pub(crate) async fn create_topics(
+    bootstrap_servers: &str,
+    topics: &[String],
+    partitions: i32,
+    settings: &[(&str, &str)],
+) {
+    let plan = topics.iter().map(|topic| {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+    });
+    let new: Vec<_> = plan.collect();
     let options = AdminOptions::new().operation_timeout(Some(CALL_TIMEOUT));
-    let results = admin(bootstrap_servers).create_topics([&new], &options).await;
+    let results = admin(bootstrap_servers).create_topics(&new, &options).await;
     for result in results.expect("create_topics") {
         result.unwrap_or_else(|(topic, code)| panic!("{topic} is not created: {code}"));
     }
-    wait_until_usable(bootstrap_servers, topic).await;
+    wait_until_usable(bootstrap_servers, topics).await;
 }
 
 /// A topic is created a moment before its partitions have leaders that answer.
-async fn wait_until_usable(bootstrap_servers: &str, topic: &str) {
+async fn wait_until_usable(bootstrap_servers: &str, topics: &[String]) {
     let consumer = reader(bootstrap_servers);
-    let topic = topic.to_owned();
+    let topics = topics.to_vec();
     blocking(move || {
         let deadline = Instant::now() + CALL_TIMEOUT;
-        for element in partitions(&consumer, &topic).elements() {
-            let partition = element.partition();
-            while let Err(error) = consumer.fetch_watermarks(&topic, partition, CALL_TIMEOUT) {
-                assert!(Instant::now() < deadline, "{topic}-{partition} cannot be used: {error}");
-                std::thread::sleep(Duration::from_millis(20));
+        for topic in &topics {
+            for element in partitions(&consumer, topic).elements() {
+                let partition = element.partition();
+                while let Err(error) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT) {
+                    let in_time = Instant::now() < deadline;
+                    assert!(in_time, "{topic}-{partition} cannot be used: {error}");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
             }
         }
     })
