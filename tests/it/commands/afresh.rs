@@ -6,11 +6,7 @@ use super::{
     desk::{Desk, QUICK, options},
     samples::{self, Sample},
 };
-use crate::support::{
-    app::Options,
-    backend::TestEnv,
-    suite::tests,
-};
+use crate::support::{app::Options, backend::TestEnv, suite::tests};
 
 tests! {
     both: a_failing_vendor_is_asked_again, a_vendor_that_asks_for_patience,

@@ -37,10 +37,7 @@ async fn avro_commands(env: &TestEnv) {
 }
 
 /// Sends every create to its own topic and to the mixed one.
-async fn are_carried_out(
-    desk: &Desk<'_>,
-    record: impl Fn(&Desk<'_>, &Sample, bool) -> Outgoing,
-) {
+async fn are_carried_out(desk: &Desk<'_>, record: impl Fn(&Desk<'_>, &Sample, bool) -> Outgoing) {
     let mut sent = Vec::new();
     for (mixed, prefix) in [(false, "own"), (true, "mixed")] {
         for sample in samples::all(prefix) {

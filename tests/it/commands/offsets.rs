@@ -31,7 +31,10 @@ impl Desk<'_> {
         found.map(|(_, offset, metadata)| (offset, metadata)).unwrap()
     }
 
-    async fn until_committed(&self, so: impl Fn(Option<i64>, &str) -> bool) -> (Option<i64>, String) {
+    async fn until_committed(
+        &self,
+        so: impl Fn(Option<i64>, &str) -> bool,
+    ) -> (Option<i64>, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (offset, metadata) = self.committed().await;

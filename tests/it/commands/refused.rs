@@ -37,7 +37,12 @@ async fn the_vendor_refuses(env: &TestEnv) {
         (sku(samples::small_order("R-1"), "UNKNOWN-SKU"), "NOT_FOUND", "50024", field),
         (sku(samples::small_order("R-2"), "OUT-OF-STOCK"), "OUT_OF_STOCK", "50026", field),
         (sku(samples::small_asn("R-3"), "UNKNOWN-SKU"), "NOT_FOUND", "10046", field),
-        (samples::small_order("R-4").with("/warehouse", "Z"), "NOT_FOUND", "10041", Some("warehouse")),
+        (
+            samples::small_order("R-4").with("/warehouse", "Z"),
+            "NOT_FOUND",
+            "10041",
+            Some("warehouse"),
+        ),
         // Inside an outer success.
         (
             sku(samples::qianyi_order("R-5"), "UNKNOWN-SKU"),

@@ -101,12 +101,7 @@ async fn unreadable_commands(env: &TestEnv) {
     desk.close().await;
 }
 
-fn is_dead_letter(
-    letter: &Record,
-    command: &Outgoing,
-    at: &super::desk::At,
-    reply: &Reply,
-) {
+fn is_dead_letter(letter: &Record, command: &Outgoing, at: &super::desk::At, reply: &Reply) {
     assert_eq!(letter.value.as_deref(), command.payload(), "{letter:?}");
     assert_eq!(letter.key.as_deref(), Some([0xff, 0].as_slice()));
     let headers = headers(letter);
@@ -155,7 +150,8 @@ async fn a_dead_letter_that_comes_again(env: &TestEnv) {
 /// A second hop replaces the headers of the first, and never appends.
 fn is_replaced(letter: &Record, topic: &str) {
     let count = |name: &str| letter.headers.iter().filter(|(n, _)| n == name).count();
-    for name in ["x", "__connect.errors.topic", "__connect.errors.exception.message", "wms_attempts"]
+    for name in
+        ["x", "__connect.errors.topic", "__connect.errors.exception.message", "wms_attempts"]
     {
         assert_eq!(count(name), 1, "{name} of {letter:?}");
     }

@@ -121,7 +121,7 @@ impl TestApp {
     /// Sends a command as JSON to its own topic, with its document's number as key.
     pub async fn command(&self, env: &TestEnv, kind: &str, key: &str, command: &Value) {
         let topic = self.config.topics.name(&format!("commands.{kind}"));
-        env.send(Outgoing::to(&topic).key(key).value(&command.to_string())).await;
+        env.send(Outgoing::to(topic).key(key).value(command.to_string())).await;
     }
 
     /// The replies so far, once there are `count`.
