@@ -1,17 +1,18 @@
 //! Order by key, and different keys at once inside one partition.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use wms_connector::sandbox::{Books, Fault, FaultRule, SeenRequest, Vendor};
+use wms_connector::sandbox::{Books, Fault, FaultRule, RetryAfter, SeenRequest, Vendor};
 
 use super::{
-    desk::Desk,
+    desk::{Desk, options},
     samples::{self, Sample},
 };
-use crate::support::{backend::TestEnv, suite::tests};
+use crate::support::{app::Options, backend::TestEnv, suite::tests};
 
 tests! {
-    both: keys_keep_their_order_and_run_together, a_retry_holds_its_own_key_only;
+    both: keys_keep_their_order_and_run_together, a_retry_holds_its_own_key_only,
+        a_slow_account_leaves_room, a_partition_pauses_at_its_window;
 }
 
 const KEYS: usize = 6;
@@ -111,6 +112,55 @@ async fn a_retry_holds_its_own_key_only(env: &TestEnv) {
     let books = desk.books();
     let taken = |number: &str| sequence(&books, number);
     assert!(taken("held-1") < taken("held-2"), "{:#?}", books.effects);
+    desk.close().await;
+}
+
+async fn a_slow_account_leaves_room(env: &TestEnv) {
+    let commands = "max_in_flight = 8\n".to_owned();
+    let desk = Desk::open_with(env, Options { commands, ..options() }).await;
+    let slow = Fault::Latency { ms: 2000, jitter_ms: 0, after_work: false };
+    desk.fault(FaultRule::new(Vendor::Jfwms, "*", slow));
+    let mut commands = Vec::new();
+    for n in 0..20 {
+        let sample = samples::small_order(&format!("L-{n}"));
+        commands.push(desk.send(desk.mixed_json(&sample).partition(0)).await);
+    }
+    // Behind them all, in the same partition.
+    let other = samples::qianyi_order("quick");
+    let reply = desk.ask(desk.mixed_json(&other).partition(0)).await;
+    assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
+    let done = desk.books().orders.len();
+    assert!(done < commands.len(), "it waited for all of the slow ones");
+    let most = desk.books().requests.iter().filter(|seen| seen.status.is_none()).count();
+    assert!(most <= 8, "{most} calls at once");
+    desk.replies(&commands).await;
+    desk.close().await;
+}
+
+async fn a_partition_pauses_at_its_window(env: &TestEnv) {
+    let commands = "window = 5\n".to_owned();
+    let desk = Desk::open_with(env, Options { commands, ..options() }).await;
+    let patience = Some(RetryAfter::Seconds(1));
+    let busy = Fault::Status { status: 503, retry_after: patience, body: None };
+    desk.fault(FaultRule::new(Vendor::Jfwms, "/api/order/create", busy));
+    let held = desk.send(desk.mixed_json(&samples::small_order("held")).partition(0)).await;
+    let mut others = Vec::new();
+    for n in 0..30 {
+        let sample = samples::small_asn(&format!("A-{n}"));
+        others.push(desk.send(desk.mixed_json(&sample).partition(0)).await);
+    }
+    // Another partition is not held up by it.
+    let free = desk.send(desk.mixed_json(&samples::small_asn("free")).partition(1)).await;
+    desk.replies(std::slice::from_ref(&free)).await;
+    desk.replies(&others[..4]).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let asns = desk.books().asns.len();
+    assert_eq!(asns, 5, "more than the window was taken: {:#?}", desk.books().asns);
+    desk.app.sandbox.faults().clear();
+    others.push(held);
+    for reply in desk.replies(&others).await {
+        assert_eq!(reply.text("status"), "SUCCEEDED", "{reply:#?}");
+    }
     desk.close().await;
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod desk;
 mod given_up;
 mod key_order;
+mod killed;
 mod metrics;
 mod offsets;
 mod once;
@@ -32,5 +33,6 @@ pub(crate) fn register(suite: &mut Suite) {
     registry::register(suite);
     processes::register(suite);
     crash::register(suite);
+    killed::register(suite);
     metrics::register(suite);
 }

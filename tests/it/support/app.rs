@@ -61,10 +61,11 @@ impl TestApp {
         let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
         let config = configuration(env, &options, &sandbox);
         let mut planned = topics::all(&config, 1, 1);
-        // Each partition costs the broker several syncs of the disk: only what is shared out
-        // among consumers has more than one.
-        let commands = topics::command_topics(&config);
-        for topic in planned.iter_mut().filter(|topic| commands.contains(&topic.name)) {
+        // Each partition costs the broker several syncs of the disk: only what a test looks at the
+        // partitions of has more than one.
+        let mut several = topics::command_topics(&config);
+        several.push(config.topics.replies());
+        for topic in planned.iter_mut().filter(|topic| several.contains(&topic.name)) {
             topic.partitions = 3;
         }
         let wanted: Vec<_> = planned.iter().map(new_topic).collect();
