@@ -286,7 +286,7 @@ client_secret = "{SECRET}"
     );
     let parsed = wms_connector::config::load_text(
         "bench",
-        &config.replace("WEBHOOKS", "127.0.0.1:1").replace("ADMIN", "127.0.0.1:1"),
+        &config.replace("WEBHOOKS", "127.0.0.1:1").replace("ADMIN", "127.0.0.1:2"),
         std::iter::empty(),
     )
     .unwrap();

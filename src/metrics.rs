@@ -1,6 +1,6 @@
 //! Every metric: names, labels, units and help in one place. The names are stable.
 
-use std::{fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec,
@@ -18,6 +18,8 @@ const SECONDS: &[f64] = &[
 pub struct Metrics {
     registry: Registry,
     inner: Arc<Inner>,
+    /// Name, help and kind of every metric with labels.
+    labelled: Arc<[(String, String, &'static str)]>,
 }
 
 struct Inner {
@@ -49,13 +51,19 @@ impl Metrics {
     /// Registers every metric, also those that nothing has counted yet.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        let labelled = RefCell::new(Vec::new());
+        let note = |name: &str, help: &str, kind| {
+            labelled.borrow_mut().push((name.to_owned(), help.to_owned(), kind));
+        };
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            note(name, help, "counter");
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
             let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            note(name, help, "gauge");
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
@@ -65,22 +73,20 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
-        let publish_seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "wms_publish_seconds",
-                "Seconds from handing a record to the producer to the broker's acknowledgement.",
-            )
-            .buckets(SECONDS.to_vec()),
-            &["topic"],
-        )?;
+        let (name, help) = (
+            "wms_publish_seconds",
+            "Seconds from handing a record to the producer to the broker's acknowledgement.",
+        );
+        note(name, help, "histogram");
+        let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        let publish_seconds = HistogramVec::new(options, &["topic"])?;
         registry.register(Box::new(publish_seconds.clone()))?;
-        let token_expires = GaugeVec::new(
-            Opts::new(
-                "wms_token_expires_in_seconds",
-                "Seconds the account can still call without a person; 0: it cannot now.",
-            ),
-            &["account"],
-        )?;
+        let (name, help) = (
+            "wms_token_expires_in_seconds",
+            "Seconds the account can still call without a person; 0: it cannot now.",
+        );
+        note(name, help, "gauge");
+        let token_expires = GaugeVec::new(Opts::new(name, help), &["account"])?;
         registry.register(Box::new(token_expires.clone()))?;
         let ready = Gauge::new("wms_ready", "1 while /readyz answers 200.")?;
         registry.register(Box::new(ready.clone()))?;
@@ -151,14 +157,23 @@ impl Metrics {
             )?,
             ready,
         };
-        Ok(Self { registry, inner: Arc::new(inner) })
+        Ok(Self { registry, inner: Arc::new(inner), labelled: labelled.into_inner().into() })
     }
 
     /// The exposition text.
     pub fn render(&self) -> Result<String, prometheus::Error> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        let families = self.registry.gather();
+        let mut bytes = Vec::new();
+        TextEncoder::new().encode(&families, &mut bytes)?;
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        // The library leaves out what has no labels yet (a lag before the first assignment); its
+        // name is there all the same, so that a dashboard can be made before it is needed.
+        for (name, help, kind) in self.labelled.iter() {
+            if !families.iter().any(|family| family.name() == name) {
+                text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            }
+        }
+        Ok(text)
     }
 
     pub fn webhook(&self, account: &str, type_label: &str, outcome: &str) {
@@ -178,6 +193,11 @@ impl Metrics {
         self.inner.publish_seconds.with_label_values(&[topic]).observe(seconds);
     }
 
+    /// Lets the time of a topic exist before the first record.
+    pub fn publish_exists(&self, topic: &str) {
+        drop(self.inner.publish_seconds.with_label_values(&[topic]));
+    }
+
     pub fn command(&self, account: &str, operation: &str, status: &str) {
         self.inner.commands.with_label_values(&[account, operation, status]).inc();
     }
@@ -195,8 +215,17 @@ impl Metrics {
         self.inner.vendor_request_seconds.observe(seconds);
     }
 
+    pub fn vendor_requests_exist(&self, account: &str, operation: &str, class: &str) {
+        self.inner.vendor_requests.with_label_values(&[account, operation, class]).inc_by(0);
+    }
+
     pub fn in_flight(&self, pipeline: &str, count: i64) {
         self.inner.in_flight.with_label_values(&[pipeline]).set(count);
+    }
+
+    /// One more, or one less.
+    pub fn in_flight_changed(&self, pipeline: &str, by: i64) {
+        self.inner.in_flight.with_label_values(&[pipeline]).add(by);
     }
 
     /// 0 closed, 1 half-open, 2 open.

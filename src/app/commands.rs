@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Connected, client_settings, topics};
 use crate::{
     admin::Readiness,
-    api_client::{ApiClient, Report, SendError, Sent},
+    api_client::{ApiClient, Report, RequestClass, SendError, Sent},
     avro::{self, CommandReader, Encoders, Limits, ReadCommand, ReadError, Registry},
     commands::{self, Account, Calls, Deps, Judged, Purpose, Reads, Replies, SendFailure},
     config::{self, Config},
@@ -128,6 +128,11 @@ impl Work<'_> {
                 for status in statuses {
                     let label = status_label(status);
                     self.metrics.command_exists(account.as_str(), operation.name(), label);
+                }
+                for label in [operation.name(), look_up_label(operation)] {
+                    for class in RequestClass::ALL {
+                        self.metrics.vendor_requests_exist(account.as_str(), label, class.name());
+                    }
                 }
             }
             self.metrics.circuit_state(account.as_str(), 0);

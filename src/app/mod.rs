@@ -161,23 +161,31 @@ pub async fn start(
         }
     });
 
+    // The senders of webhooks are answered from now on, at first with "not stored": Kafka may be
+    // away for longer than any of them waits.
+    let serving = stop.child_token();
+    let pipeline = server.map(|server| {
+        let accounts = accounts::for_webhooks(&config, &accounts);
+        let settings = webhook_settings(&config);
+        let pipeline = Arc::new(Webhooks::new(settings, accounts, metrics.clone()));
+        intake.spawn(server.serve(Arc::clone(&pipeline), serving.clone()));
+        pipeline
+    });
     let opened = open::open(&config, parts, &accounts, &metrics, &readiness, &stop, &calls).await;
     let open::Opened { encoders, publisher, api_client, registry } = match opened {
         Ok(opened) => opened,
         Err(error) => {
+            serving.cancel();
+            intake.close();
+            if tokio::time::timeout(config.shutdown_timeout, intake.wait()).await.is_err() {
+                tracing::warn!("a webhook was not answered before the end");
+            }
             stop_admin.cancel();
             return Err(error);
         }
     };
-    if let Some(server) = server {
-        let pipeline = Arc::new(Webhooks::new(
-            webhook_settings(&config),
-            accounts::for_webhooks(&config, &accounts),
-            Arc::clone(&encoders),
-            publisher.clone(),
-            metrics.clone(),
-        ));
-        intake.spawn(server.serve(pipeline, stop.clone()));
+    if let Some(pipeline) = pipeline {
+        pipeline.open(Arc::clone(&encoders), publisher.clone());
         background.spawn(probe(
             publisher.clone(),
             probe_topic(&config),

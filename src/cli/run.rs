@@ -19,20 +19,21 @@ pub(super) fn run(config: Config, options: &Run) -> Result<(), CliError> {
     let done = runtime.block_on(async {
         let stop = CancellationToken::new();
         // Before anything else: a signal during the start has to be heard too.
-        let signals = signals::watch(stop.clone());
+        let signals = signals::watch(stop.clone()).map_err(CliError::failed)?;
         let work = async {
             match app::start(config, parts, stop.clone()).await {
                 Ok(running) => running.finished().await,
-                // Asked to stop while it waited for Kafka: that is no failure.
-                Err(StartError::Stopped) => Ok(()),
+                // Asked to leave while waiting for Kafka: nothing had begun, nothing is left.
+                Err(StartError::Stopped) => {
+                    tracing::info!("stopped before everything had started");
+                    Ok(())
+                }
                 Err(error) => Err(error.into()),
             }
         };
         tokio::select! {
             done = work => done.map_err(CliError::failed),
-            watched = signals => Err(CliError::failed(
-                watched.err().map_or_else(String::new, |error| error.to_string()),
-            )),
+            never = signals => match never {},
         }
     });
     // Nothing that is still on a thread of the runtime may hold up the exit.

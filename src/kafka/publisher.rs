@@ -13,7 +13,7 @@ use rdkafka::{
     message::{DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Headers, LoggingContext};
 
@@ -93,6 +93,8 @@ pub struct Publisher {
 struct Shared {
     config: ClientConfig,
     producer: RwLock<Arc<ThreadedProducer<Context>>>,
+    /// Sends every record in a batch of its own; made when it is first needed.
+    alone: RwLock<Option<Arc<ThreadedProducer<Context>>>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -105,7 +107,8 @@ impl Publisher {
     /// Makes the producer; nothing is sent yet.
     pub fn new(config: ClientConfig) -> Result<Self, KafkaError> {
         let producer = RwLock::new(Arc::new(create(&config)?));
-        Ok(Self { shared: Arc::new(Shared { config, producer }) })
+        let alone = RwLock::default();
+        Ok(Self { shared: Arc::new(Shared { config, producer, alone }) })
     }
 
     fn producer(&self) -> Arc<ThreadedProducer<Context>> {
@@ -119,27 +122,71 @@ impl Publisher {
         record: OutgoingRecord,
         timeout: Duration,
     ) -> Result<(i32, i64), PublishError> {
-        let topic = record.topic.clone();
-        let producer = self.producer();
-        let (sender, delivered) = oneshot::channel();
-        if let Err(error) = enqueue(&producer, record, sender) {
-            return Err(self.triage(&producer, topic, &error));
+        let deadline = Instant::now() + timeout;
+        let sent = self.send(&self.producer(), &record, deadline).await;
+        if !matches!(sent, Err(PublishError::TooLarge { .. })) {
+            return sent;
         }
-        match tokio::time::timeout(timeout, delivered).await {
+        // The broker measures batches, not records: it refuses a batch of small ones that is over
+        // the topic's limit, or one that a single large record spoils for the others. Which it
+        // was, only the record alone can tell. What was refused is certainly not in the log.
+        match self.alone() {
+            Ok(alone) => self.send(&alone, &record, deadline).await,
+            Err(error) => {
+                tracing::error!(%error, "no producer for single records could be made");
+                sent
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        producer: &Arc<ThreadedProducer<Context>>,
+        record: &OutgoingRecord,
+        deadline: Instant,
+    ) -> Result<(i32, i64), PublishError> {
+        let topic = record.topic.clone();
+        let (sender, delivered) = oneshot::channel();
+        if let Err(error) = enqueue(producer, record, sender) {
+            return Err(self.triage(producer, topic, &error));
+        }
+        match tokio::time::timeout_at(deadline, delivered).await {
             Err(_elapsed) => Err(PublishError::TimedOut { topic }),
             // The producer was dropped with the record in it: not known.
             Ok(Err(_dropped)) => Err(PublishError::TimedOut { topic }),
             Ok(Ok(Ok(position))) => Ok(position),
-            Ok(Ok(Err(error))) => Err(self.triage(&producer, topic, &error)),
+            Ok(Ok(Err(error))) => Err(self.triage(producer, topic, &error)),
         }
+    }
+
+    fn alone(&self) -> Result<Arc<ThreadedProducer<Context>>, KafkaError> {
+        let mut alone = self.shared.alone.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alone) = &*alone {
+            return Ok(Arc::clone(alone));
+        }
+        let mut config = self.shared.config.clone();
+        config.set("batch.num.messages", "1");
+        let producer = Arc::new(create(&config)?);
+        *alone = Some(Arc::clone(&producer));
+        Ok(producer)
+    }
+
+    /// Every producer that may hold records.
+    fn producers(&self) -> Vec<Arc<ThreadedProducer<Context>>> {
+        let alone = self.shared.alone.read().unwrap_or_else(PoisonError::into_inner).clone();
+        [self.producer()].into_iter().chain(alone).collect()
     }
 
     /// Waits until everything that was sent is confirmed or failed.
     pub async fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
-        let producer = self.producer();
-        tokio::task::spawn_blocking(move || producer.flush(timeout))
-            .await
-            .unwrap_or(Err(KafkaError::Canceled))
+        let producers = self.producers();
+        let deadline = Instant::now() + timeout;
+        let flush = move || {
+            producers.iter().try_for_each(|producer| {
+                producer.flush(deadline.saturating_duration_since(Instant::now()))
+            })
+        };
+        tokio::task::spawn_blocking(flush).await.unwrap_or(Err(KafkaError::Canceled))
     }
 
     /// Whether a broker answers now and the topic can be written to: asks for its metadata.
@@ -154,7 +201,8 @@ impl Publisher {
 
     /// How many records are on their way.
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.producer().in_flight_count()).unwrap_or(0)
+        let counts = self.producers().into_iter().map(|producer| producer.in_flight_count());
+        counts.map(|count| usize::try_from(count).unwrap_or(0)).sum()
     }
 
     /// Names the failure as a decision; a fatal one first replaces the producer, which refuses
@@ -174,6 +222,12 @@ impl Publisher {
     }
 
     fn rebuild(&self, failed: &Arc<ThreadedProducer<Context>>) {
+        let mut alone = self.shared.alone.write().unwrap_or_else(PoisonError::into_inner);
+        if alone.as_ref().is_some_and(|alone| Arc::ptr_eq(alone, failed)) {
+            *alone = None;
+            return;
+        }
+        drop(alone);
         let mut current = self.shared.producer.write().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&current, failed) {
             return;
@@ -191,20 +245,20 @@ fn create(config: &ClientConfig) -> Result<ThreadedProducer<Context>, KafkaError
 
 fn enqueue(
     producer: &ThreadedProducer<Context>,
-    record: OutgoingRecord,
+    record: &OutgoingRecord,
     sender: oneshot::Sender<Delivery>,
 ) -> Result<(), KafkaError> {
     let OutgoingRecord { topic, partition, key, payload, headers, timestamp } = record;
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-    for (name, value) in &headers {
+    for (name, value) in headers {
         owned = owned.insert(Header { key: name, value: value.as_deref() });
     }
     let mut outgoing: BaseRecord<'_, [u8], [u8], _> =
-        BaseRecord::with_opaque_to(&topic, Box::new(sender)).headers(owned);
-    outgoing.partition = partition;
+        BaseRecord::with_opaque_to(topic, Box::new(sender)).headers(owned);
+    outgoing.partition = *partition;
     outgoing.key = key.as_deref();
     outgoing.payload = payload.as_deref();
-    outgoing.timestamp = timestamp;
+    outgoing.timestamp = *timestamp;
     producer.send(outgoing).map_err(|(error, _record)| error)
 }
 

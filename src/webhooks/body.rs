@@ -4,13 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{FromRequest, Multipart, Request},
     http::header::CONTENT_TYPE,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How much of a refused body is read on, and for how long.
+const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+const DISCARDED_FOR: Duration = Duration::from_secs(10);
 
 /// A body, and the permits for its bytes.
 pub(super) struct Received {
@@ -35,16 +39,15 @@ pub(super) enum BodyError {
 /// Reads the body chunk by chunk, so that neither a false nor a missing length gets past the
 /// limits.
 pub(super) async fn read(
-    body: Body,
+    body: &mut BodyDataStream,
     limit: usize,
     room: &Arc<Semaphore>,
     timeout: Duration,
 ) -> Result<Received, BodyError> {
-    let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
     let mut permit: Option<OwnedSemaphorePermit> = None;
     let reading = async {
-        while let Some(chunk) = stream.next().await {
+        while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|_broken| BodyError::Broken)?;
             if bytes.len() + chunk.len() > limit {
                 return Err(BodyError::TooLarge);
@@ -65,6 +68,23 @@ pub(super) async fn read(
     };
     tokio::time::timeout(timeout, reading).await.map_err(|_elapsed| BodyError::TooSlow)??;
     Ok(Received { bytes: bytes.freeze(), _permit: permit })
+}
+
+/// Reads on without keeping anything. A connection that is closed with bytes unread is reset, and
+/// the reset can overtake the answer: the sender would see a broken pipe instead of its 413.
+pub(super) async fn discard(mut body: BodyDataStream) {
+    let mut left = DISCARDED_BYTES;
+    let reading = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(DISCARDED_FOR, reading).await.is_err() {
+        tracing::debug!("the rest of a refused webhook took too long");
+    }
 }
 
 /// The fields of a form, if the body is one: multipart or url-encoded, texts exactly as sent.
@@ -106,17 +126,19 @@ mod tests {
         Arc::new(Semaphore::new(bytes))
     }
 
-    fn chunked(chunks: Vec<&'static str>) -> Body {
+    fn chunked(chunks: Vec<&'static str>) -> BodyDataStream {
         Body::from_stream(futures_util::stream::iter(
             chunks.into_iter().map(Ok::<_, std::io::Error>),
         ))
+        .into_data_stream()
     }
 
     #[tokio::test]
     async fn a_chunked_body_meets_the_same_limits() {
         let second = Duration::from_secs(5);
-        let read_with =
-            |chunks, limit, room| async move { read(chunked(chunks), limit, &room, second).await };
+        let read_with = |chunks, limit, room| async move {
+            read(&mut chunked(chunks), limit, &room, second).await
+        };
         let body = read_with(vec!["ab", "cd"], 4, room(4)).await;
         assert_eq!(body.map(|b| b.bytes).ok(), Some(Bytes::from_static(b"abcd")));
         let refused = |result: Result<Received, BodyError>| result.err();
@@ -130,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn permits_are_held_while_the_body_is_and_given_back_after() {
         let room = room(10);
-        let body = read(chunked(vec!["abcdef"]), 10, &room, Duration::from_secs(5)).await;
+        let body = read(&mut chunked(vec!["abcdef"]), 10, &room, Duration::from_secs(5)).await;
         assert_eq!(room.available_permits(), 4);
         drop(body);
         assert_eq!(room.available_permits(), 10);
@@ -141,7 +163,8 @@ mod tests {
         let never = Body::from_stream(futures_util::stream::pending::<
             Result<&'static str, std::io::Error>,
         >());
-        let result = read(never, 10, &room(10), Duration::from_millis(20)).await;
+        let result =
+            read(&mut never.into_data_stream(), 10, &room(10), Duration::from_millis(20)).await;
         assert_eq!(result.err(), Some(BodyError::TooSlow));
     }
 

@@ -17,12 +17,13 @@ mod source;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     avro::Encoders,
@@ -89,11 +90,12 @@ pub struct Users {
 pub struct Webhooks {
     settings: Settings,
     accounts: BTreeMap<AccountName, AccountState>,
-    encoders: Arc<Encoders>,
-    publisher: Publisher,
+    kafka: OnceLock<(Arc<Encoders>, Publisher)>,
     metrics: Metrics,
+    /// What is still read from senders that have been answered.
+    discarding: TaskTracker,
     /// One permit a webhook being worked on.
-    in_flight: Arc<Semaphore>,
+    in_flight: Semaphore,
     /// One permit a byte of their bodies.
     in_flight_bytes: Arc<Semaphore>,
 }
@@ -111,17 +113,11 @@ impl fmt::Debug for Webhooks {
 }
 
 impl Webhooks {
-    /// Puts the pipeline together; nothing listens yet.
-    pub fn new(
-        settings: Settings,
-        accounts: Vec<Account>,
-        encoders: Arc<Encoders>,
-        publisher: Publisher,
-        metrics: Metrics,
-    ) -> Self {
-        for account in &accounts {
-            receive::declare_metrics(&metrics, account);
-        }
+    /// Puts the pipeline together; nothing listens yet. Until `open` every webhook is checked and
+    /// answered that it is not stored: a sender gets its answer in time also while the connector
+    /// waits for Kafka.
+    pub fn new(settings: Settings, accounts: Vec<Account>, metrics: Metrics) -> Self {
+        receive::declare_metrics(&metrics, &accounts);
         metrics.in_flight("webhooks", 0);
         let accounts = accounts
             .into_iter()
@@ -136,9 +132,24 @@ impl Webhooks {
                 (state.account.name.clone(), state)
             })
             .collect();
-        let in_flight = Arc::new(Semaphore::new(settings.max_in_flight));
+        let in_flight = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
         let bytes = settings.max_in_flight_bytes.min(Semaphore::MAX_PERMITS);
         let in_flight_bytes = Arc::new(Semaphore::new(bytes));
-        Self { settings, accounts, encoders, publisher, metrics, in_flight, in_flight_bytes }
+        Self {
+            settings,
+            accounts,
+            kafka: OnceLock::new(),
+            metrics,
+            discarding: TaskTracker::new(),
+            in_flight,
+            in_flight_bytes,
+        }
+    }
+
+    /// From now on webhooks are published.
+    pub fn open(&self, encoders: Arc<Encoders>, publisher: Publisher) {
+        if self.kafka.set((encoders, publisher)).is_err() {
+            tracing::debug!("the webhook pipeline was open already");
+        }
     }
 }

@@ -2,17 +2,18 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::{
+    body::BodyDataStream,
     extract::Request,
-    http::{HeaderValue, header},
+    http::{HeaderValue, header, request::Parts},
     response::Response,
 };
 use subtle::ConstantTimeEq;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::SemaphorePermit;
 
 use super::{
     Account, AccountState, Retyped, Webhooks,
@@ -22,6 +23,7 @@ use super::{
     source,
 };
 use crate::{
+    avro::Encoders,
     clock,
     domain::{
         AccountName, Answer, Event, Received, Refusal, Unrecognized, Unverified, Verified, Webhook,
@@ -89,9 +91,21 @@ const NO_TYPE: &str = "none";
 const UNKNOWN_TYPE: &str = "unrecognized";
 /// The account label of a URL that names no account.
 const NO_ACCOUNT: &str = "none";
+/// How a webhook ends that names no account.
+const UNKNOWN_ACCOUNT: Outcome = Outcome::Refused(Answer::UnknownAccount);
 
 /// Lets the counters of a configured account exist from the start.
-pub(super) fn declare_metrics(metrics: &Metrics, account: &Account) {
+pub(super) fn declare_metrics(metrics: &Metrics, accounts: &[Account]) {
+    metrics.webhook_exists(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
+    for account in accounts {
+        declare_account(metrics, account);
+    }
+}
+
+fn declare_account(metrics: &Metrics, account: &Account) {
+    for topic in account.topics.values().chain([&account.unrecognized_topic]) {
+        metrics.publish_exists(topic);
+    }
     let name = account.name.as_str();
     for event_type in account.vendor.event_types() {
         for outcome in [Outcome::Accepted, Outcome::Duplicate, Outcome::Unrecognized] {
@@ -129,19 +143,24 @@ pub(super) async fn receive(
     secret: Option<&str>,
     request: Request,
 ) -> Response {
-    let named = AccountName::new(account).ok().and_then(|name| webhooks.accounts.get(&name));
-    let Some(state) = named.filter(|state| secret_matches(&state.account, secret)) else {
-        let outcome = Outcome::Refused(Answer::UnknownAccount);
-        let account = named.map_or(NO_ACCOUNT, |state| state.account.name.as_str());
-        webhooks.metrics.webhook(account, NO_TYPE, outcome.label());
-        let told = named.map_or_else(
-            || vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned(),
-            |state| state.account.vendor.answer(outcome.answer()),
-        );
-        return json(status(outcome.answer()), told);
+    let (parts, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let known = AccountName::new(account).ok().and_then(|name| webhooks.accounts.get(&name));
+    let Some(state) = known else {
+        webhooks.discarding.spawn(body::discard(body));
+        webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
+        let answer = vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned();
+        return json(status(UNKNOWN_ACCOUNT.answer()), answer);
     };
     let started = Instant::now();
-    let done = process(webhooks, state, peer, request).await;
+    let done = if secret_matches(&state.account, secret) {
+        process(webhooks, state, peer, parts, &mut body).await
+    } else {
+        Done { type_label: NO_TYPE, outcome: UNKNOWN_ACCOUNT }
+    };
+    if let Outcome::Refused(_) = done.outcome {
+        webhooks.discarding.spawn(body::discard(body));
+    }
     webhooks.metrics.webhook_seconds(started.elapsed().as_secs_f64());
     let account = &state.account;
     webhooks.metrics.webhook(account.name.as_str(), done.type_label, done.outcome.label());
@@ -169,12 +188,13 @@ async fn process(
     webhooks: &Webhooks,
     state: &AccountState,
     peer: IpAddr,
-    request: Request,
+    parts: Parts,
+    body: &mut BodyDataStream,
 ) -> Done {
     let account = &state.account;
     let settings = &webhooks.settings;
-    let forwarded: Vec<&str> = request
-        .headers()
+    let forwarded: Vec<&str> = parts
+        .headers
         .get_all("x-forwarded-for")
         .iter()
         .filter_map(|value| value.to_str().ok())
@@ -184,11 +204,9 @@ async fn process(
         tracing::warn!(account = %account.name, %sender, "a webhook came from an address that is not allowed");
         return Done::refused(Answer::SourceNotAllowed);
     }
-    let Ok(permit) = Arc::clone(&webhooks.in_flight).try_acquire_owned() else {
+    let Some(_in_flight) = InFlight::enter(webhooks) else {
         return Done::refused(Answer::Unavailable);
     };
-    let _counted = InFlight::enter(webhooks, permit);
-    let (parts, body) = request.into_parts();
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let declared = declared.and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > settings.max_body) {
@@ -277,6 +295,9 @@ async fn publish(
     deadline: Instant,
 ) -> Done {
     let account = &state.account;
+    let Some((encoders, publisher)) = webhooks.kafka.get() else {
+        return Done::refused(Answer::Unavailable);
+    };
     let verified = webhook.state();
     let known = account.vendor.event_types().iter().find(|known| known.name == verified.type_name);
     let type_label = known.map_or(UNKNOWN_TYPE, |known| known.name);
@@ -304,7 +325,7 @@ async fn publish(
         account.vendor.decode(webhook, &|user| owner(account, user))
     };
     let (record, outcome) = match decoded {
-        Ok(event) => match event_record(webhooks, account, webhook, &event) {
+        Ok(event) => match event_record(webhooks, encoders, account, webhook, &event) {
             Ok(record) => (record, Outcome::Accepted),
             Err(reason) => (
                 unrecognized_record(webhooks, account, webhook, &Unrecognized::Undecodable(reason)),
@@ -319,7 +340,7 @@ async fn publish(
     let topic = record.topic.clone();
     let started = Instant::now();
     let left = deadline.saturating_duration_since(started).max(Duration::from_millis(1));
-    let published = webhooks.publisher.publish(record, left).await;
+    let published = publisher.publish(record, left).await;
     webhooks.metrics.publish_seconds(&topic, started.elapsed().as_secs_f64());
     match published {
         Ok(_position) => {
@@ -357,14 +378,14 @@ fn owner(account: &Account, user: Option<&str>) -> Option<AccountName> {
 
 fn event_record(
     webhooks: &Webhooks,
+    encoders: &Encoders,
     account: &Account,
     webhook: &Webhook<Verified>,
     event: &Event,
 ) -> Result<OutgoingRecord, String> {
     let name = event.event_type.name;
     let topic = account.topics.get(name).ok_or_else(|| format!("no topic for type {name}"))?;
-    let payload = webhooks
-        .encoders
+    let payload = encoders
         .encode(event.event_type.record, &*event.record)
         .map_err(|error| error.to_string())?;
     let vendor = account.vendor.name();
@@ -436,31 +457,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One webhook's place among those that are worked on.
+/// A webhook being worked on: it counts against the bound and in the metric.
 struct InFlight<'a> {
-    webhooks: &'a Webhooks,
-    permit: Option<OwnedSemaphorePermit>,
+    metrics: &'a Metrics,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl<'a> InFlight<'a> {
-    fn enter(webhooks: &'a Webhooks, permit: OwnedSemaphorePermit) -> Self {
-        webhooks.report_in_flight();
-        Self { webhooks, permit: Some(permit) }
+    /// `None` when too many are being worked on.
+    fn enter(webhooks: &'a Webhooks) -> Option<Self> {
+        let permit = webhooks.in_flight.try_acquire().ok()?;
+        webhooks.metrics.in_flight_changed("webhooks", 1);
+        Some(Self { metrics: &webhooks.metrics, _permit: permit })
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        // Given back before it is counted, or the last webhook would be reported for ever.
-        self.permit = None;
-        self.webhooks.report_in_flight();
-    }
-}
-
-impl Webhooks {
-    fn report_in_flight(&self) {
-        let working =
-            self.settings.max_in_flight.saturating_sub(self.in_flight.available_permits());
-        self.metrics.in_flight("webhooks", i64::try_from(working).unwrap_or(i64::MAX));
+        self.metrics.in_flight_changed("webhooks", -1);
     }
 }

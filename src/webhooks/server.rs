@@ -106,6 +106,8 @@ impl WebhookServer {
         drop(self.listener);
         connections.close();
         connections.wait().await;
+        webhooks.discarding.close();
+        webhooks.discarding.wait().await;
     }
 }
 

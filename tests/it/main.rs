@@ -50,6 +50,9 @@
 //! | `registry` | `Registry`: register, compatibility, decode, encode |
 //! | `python` | runs the scripts of `tests/interop/` |
 //! | `parts` | fetches what the above are made of |
+//! | `vendor` | webhooks as the vendors send them, signed by the tests themselves |
+//! | `wire` | HTTP in pieces, with any header |
+//! | `binary` | `wms-connector` as a program: at work, or one command of it |
 //! | `process` | a child that cannot outlive the run |
 //! | `suite` | lists and runs the tests, prints what ran on what |
 #![allow(
@@ -64,17 +67,29 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod broker_down;
+mod commands;
 mod events;
 mod examples;
 mod infra;
+mod lifecycle;
 mod support;
+mod webhooks;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // RUST_LOG=wms_connector=debug shows what the connector under test says.
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let mut suite = support::suite::Suite::new();
     infra::register(&mut suite);
     events::register(&mut suite);
     examples::register(&mut suite);
+    commands::register(&mut suite);
+    broker_down::register(&mut suite);
+    lifecycle::register(&mut suite);
+    webhooks::register(&mut suite);
     suite.run()
 }

@@ -199,6 +199,12 @@ pub async fn decode(record: &Record) -> Value {
 
 /// The configuration of a test's connector.
 pub fn configuration(env: &TestEnv, options: &Options, sandbox: &Sandbox) -> Config {
+    let text = configuration_text(env, options, sandbox);
+    config::load_text("test.toml", &text, std::iter::empty()).unwrap().config
+}
+
+/// The same as the text of its file.
+pub fn configuration_text(env: &TestEnv, options: &Options, sandbox: &Sandbox) -> String {
     let servers = match &options.bootstrap_servers {
         Some(servers) => servers.clone(),
         None => env.bootstrap_servers().to_owned(),
@@ -254,5 +260,5 @@ app_secret = "{}"
         write!(text, "[schema_registry]\nurl = \"{url}\"\nauto_register = true\n").unwrap();
     }
     text.push_str(&options.more);
-    config::load_text("test.toml", &text, std::iter::empty()).unwrap().config
+    text
 }

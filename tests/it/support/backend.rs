@@ -121,8 +121,7 @@ impl TestEnv {
             }
             Backend::Kafka => {
                 create_topic(&self.bootstrap_servers, topic, partitions, settings).await;
-                let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
-                created.push(topic.to_owned());
+                self.will_be_created(topic);
             }
         }
     }
@@ -142,6 +141,12 @@ impl TestEnv {
                 created.extend(topics.iter().map(|topic| topic.name.to_owned()));
             }
         }
+    }
+
+    /// The test lets somebody else create this topic: it is removed with the others.
+    pub(crate) fn will_be_created(&self, topic: &str) {
+        let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+        created.push(topic.to_owned());
     }
 
     /// A client configuration that knows the broker and nothing else.
@@ -267,6 +272,21 @@ impl Outgoing {
     pub(crate) fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
+    }
+
+    /// Where it goes.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Its value.
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
+    /// How many headers it has.
+    pub(crate) fn header_count(&self) -> usize {
+        self.headers.len()
     }
 
     pub(crate) fn key(mut self, key: impl AsRef<[u8]>) -> Self {

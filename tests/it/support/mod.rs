@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod backend;
+pub(crate) mod binary;
 pub(crate) mod examples;
 pub(crate) mod kafka;
 pub(crate) mod parts;
@@ -10,3 +11,5 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod suite;
+pub(crate) mod vendor;
+pub(crate) mod wire;

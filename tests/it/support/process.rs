@@ -10,6 +10,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 /// `$1` is the folder to remove if the test run dies, or empty; the rest is the command.
@@ -78,6 +79,19 @@ impl Watched {
 
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.shell.try_wait(), Ok(None))
+    }
+
+    /// The exit code, as soon as the child has ended; none if it has not by then.
+    pub(crate) fn exit_code(&mut self, patience: Duration) -> Option<i32> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            match self.shell.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Ok(Some(status)) => return status.code(),
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// Sends a signal that ends the child, and returns when it is gone.

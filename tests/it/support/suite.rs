@@ -152,6 +152,10 @@ impl Suite {
 
     pub(crate) fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
+        // What the connector logs, where somebody asks: RUST_LOG=debug.
+        if std::env::var_os("RUST_LOG").is_some() {
+            wms_connector::telemetry::install(wms_connector::telemetry::LogFormat::Text, "off");
+        }
         // Most tests wait for a broker most of the time.
         arguments.test_threads = arguments.test_threads.or(Some(4));
         let listing = arguments.list;

@@ -1,0 +1,132 @@
+//! Processes that end and begin while commands are under way.
+
+use std::collections::BTreeSet;
+
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio_util::sync::CancellationToken;
+use wms_connector::{
+    app::{self, Parts, Running},
+    sandbox::{EffectKind, Fault, FaultRule, Vendor},
+};
+
+use super::{
+    desk::{At, Desk, options},
+    samples,
+};
+use crate::support::{
+    app::{Options, PATIENCE},
+    backend::TestEnv,
+    suite::tests,
+};
+
+tests! {
+    both: a_call_in_flight_is_finished_at_the_end;
+    mock: a_reply_is_written_until_the_broker_has_it;
+    kafka: processes_come_and_go, processes_come_and_go_by_the_consumer_protocol;
+}
+
+fn slow(ms: u64, jitter_ms: u64) -> FaultRule {
+    let latency = Fault::Latency { ms, jitter_ms, after_work: false };
+    FaultRule::new(Vendor::Jfwms, "*", latency)
+}
+
+async fn a_call_in_flight_is_finished_at_the_end(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    desk.fault(slow(1500, 0));
+    let at = desk.send(desk.json(&samples::small_order("E-1")).partition(0)).await;
+    desk.app.until("called", || desk.books().requests_total == 1).await;
+    let sandbox = desk.app.sandbox;
+    let config = desk.app.config.clone();
+    desk.app.stop.cancel();
+    desk.app.running.finished().await.unwrap();
+    // The answer was waited for, the reply written, the offset committed.
+    let replies = env.read_now(&config.topics.replies()).await;
+    assert_eq!(replies.len(), 1);
+    assert_eq!(replies[0].header("ce_id"), Some(&*format!("reply-{at}")));
+    assert_eq!(sandbox.books().effects_of(Vendor::Jfwms, "E-1"), [EffectKind::OrderCreated]);
+    let committed = env.committed(&config.commands.group_id, &at.topic).await;
+    assert_eq!(committed[0], (0, Some(at.offset + 1), String::new()));
+    sandbox.shutdown().await;
+}
+
+async fn a_reply_is_written_until_the_broker_has_it(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    desk.fault(slow(1000, 0));
+    let at = desk.send(desk.json(&samples::small_order("W-1")).partition(0)).await;
+    desk.app.until("called", || desk.books().requests_total == 1).await;
+    // Whatever writes now is refused, for good as far as the client is told.
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    let cluster = env.mock_cluster().unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused; 4]);
+    let reply = desk.reply(&at).await;
+    assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
+    assert_eq!(desk.books().requests_total, 1, "the call was made again");
+    desk.close().await;
+}
+
+async fn processes_come_and_go(env: &TestEnv) {
+    come_and_go(env, options()).await;
+}
+
+async fn processes_come_and_go_by_the_consumer_protocol(env: &TestEnv) {
+    let commands = "group_protocol = \"consumer\"\n".to_owned();
+    come_and_go(env, Options { commands, ..options() }).await;
+}
+
+/// Another process of the same deployment.
+async fn another(desk: &Desk<'_>) -> (Running, CancellationToken) {
+    let stop = CancellationToken::new();
+    let parts = Parts { webhooks: false, commands: true };
+    let running = app::start(desk.app.config.clone(), parts, stop.clone()).await.unwrap();
+    (running, stop)
+}
+
+const KEYS: usize = 24;
+const OF_A_KEY: usize = 12;
+
+async fn come_and_go(env: &TestEnv, options: Options) {
+    let desk = Desk::open_with(env, options).await;
+    desk.fault(slow(50, 200));
+    let number = |key: usize, n: usize| format!("G{key}-{n:02}");
+    let mut commands: Vec<At> = Vec::new();
+    for n in 0..OF_A_KEY {
+        for key in 0..KEYS {
+            let sample = samples::small_order(&number(key, n));
+            commands.push(desk.send(desk.json(&sample).key(format!("G{key}"))).await);
+        }
+    }
+    let total = commands.len();
+    let kept = || desk.books().orders.len();
+    desk.app.until("begun", || kept() >= total / 10).await;
+    let (second, stop_second) = another(&desk).await;
+    desk.app.until("two", || second.readiness.report().ready).await;
+    let (third, stop_third) = another(&desk).await;
+    desk.app.until("well under way", || kept() >= total / 2).await;
+    stop_second.cancel();
+    second.finished().await.unwrap();
+    for (at, reply) in commands.iter().zip(desk.replies(&commands).await) {
+        assert_eq!(reply.text("status"), "SUCCEEDED", "{at}: {reply:#?}");
+    }
+    stop_third.cancel();
+    third.finished().await.unwrap();
+
+    // In good order nobody does a thing twice, not even a call.
+    let books = desk.books();
+    assert_eq!(books.orders.len(), total);
+    let calls = books.requests_to("/api/order/create").len();
+    assert_eq!(calls, total, "some calls were made twice");
+    for key in 0..KEYS {
+        let effects = (0..OF_A_KEY).map(|n| &books.effects[&format!("jfwms/{}", number(key, n))]);
+        let sequences: Vec<u64> = effects.map(|effects| effects[0].sequence).collect();
+        assert!(sequences.is_sorted(), "the order of key G{key}: {sequences:?}");
+    }
+    let replies = env.read_all(&desk.default_replies(), total, PATIENCE).await;
+    let ids: BTreeSet<_> = replies.iter().map(|reply| reply.header("ce_id").unwrap()).collect();
+    assert_eq!(ids.len(), replies.len());
+    // At the end all of it is committed.
+    let group = desk.app.config.commands.group_id.clone();
+    desk.close().await;
+    let committed = env.committed(&group, &commands[0].topic).await;
+    let done: i64 = committed.iter().filter_map(|(_, offset, _)| *offset).sum();
+    assert_eq!(usize::try_from(done), Ok(total), "{committed:?}");
+}

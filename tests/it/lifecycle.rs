@@ -1,0 +1,13 @@
+//! The program itself: its beginning, its commands, its end.
+
+mod commands;
+mod ends;
+mod sign;
+
+use crate::support::suite::Suite;
+
+pub(crate) fn register(suite: &mut Suite) {
+    commands::register(suite);
+    ends::register(suite);
+    sign::register(suite);
+}

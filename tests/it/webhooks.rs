@@ -1,0 +1,26 @@
+//! Webhooks in, seen from outside: what is posted, what is answered, what lies in the topics.
+
+mod answers;
+mod events;
+mod limits;
+mod observed;
+mod signatures;
+mod unrecognized;
+
+use wms_connector::app::Parts;
+
+use crate::support::{app::Options, suite::Suite};
+
+pub(crate) fn register(suite: &mut Suite) {
+    answers::register(suite);
+    events::register(suite);
+    limits::register(suite);
+    observed::register(suite);
+    signatures::register(suite);
+    unrecognized::register(suite);
+}
+
+/// A connector without the command pipeline.
+pub(crate) fn only_webhooks() -> Options {
+    Options { only: Some(Parts { webhooks: true, commands: false }), ..Options::default() }
+}

@@ -1,0 +1,273 @@
+//! Too large, too many, too slow: an answer all the same.
+
+use serde_json::json;
+use wms_connector::{
+    app::{Parts, topics},
+    sandbox::{Sandbox, SandboxSettings},
+};
+
+use super::only_webhooks;
+use crate::support::{
+    app::{self, JFWMS, Options, PATIENCE, QIANYI, TestApp},
+    backend::TestEnv,
+    suite::tests,
+    vendor,
+    wire::{self, Unfinished},
+};
+
+tests! {
+    both: a_large_body_is_refused_however_it_is_sent, the_default_limit_holds,
+        too_many_in_flight_are_told_to_come_back, too_many_bytes_in_flight_are_too_many,
+        a_sender_that_stops_is_cut_off, a_connection_is_used_again;
+    mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503;
+    kafka: a_record_over_the_topics_limit_is_a_413, a_batch_over_the_limit_is_not_its_records_fault;
+}
+
+fn large(bytes: usize) -> String {
+    let filler = "x".repeat(bytes);
+    vendor::jfwms("order", &format!("{{\"erpNo\":\"L\",\"filler\":\"{filler}\"}}"))
+}
+
+/// Chunks of at most so many bytes, then the end.
+fn chunked(body: &str, size: usize) -> String {
+    let mut text = String::new();
+    for chunk in body.as_bytes().chunks(size) {
+        text += &format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk));
+    }
+    text + "0\r\n\r\n"
+}
+
+async fn a_large_body_is_refused_however_it_is_sent(env: &TestEnv) {
+    let ingress = "max_body = \"4KiB\"".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let body = large(5_000);
+    let whole = wire::post(&app, JFWMS, &[], body.clone()).await;
+    assert_eq!(whole.code(), (413, json!(10001)));
+
+    let chunks = chunked(&body, 1_000);
+    let request = Unfinished::begin(address, JFWMS, "transfer-encoding: chunked", &chunks);
+    assert_eq!(request.answer().await.code(), (413, json!(10001)));
+
+    // Told by its length alone: nobody waits for what will not be taken.
+    let request = Unfinished::begin(address, JFWMS, "content-length: 99999999999", "{");
+    assert_eq!(request.answer().await.code(), (413, json!(10001)));
+
+    let push =
+        vendor::as_json(&vendor::push("PUSH_ASN_ORDER", &format!("[{}]", "1,".repeat(4_000))));
+    let refused = wire::post(&app, QIANYI, &[], push).await;
+    assert_eq!((refused.status, &refused.json()["state"]), (413, &json!("failure")));
+
+    let small = chunked(&large(3_000), 100);
+    let request = Unfinished::begin(address, JFWMS, "transfer-encoding: chunked", &small);
+    assert_eq!(request.answer().await.code(), (200, json!(0)));
+    assert_eq!(env.read_now(&env.name("jfwms.order")).await.len(), 1);
+    app.stop().await.unwrap();
+}
+
+/// Far more than the sockets hold, so that the sender is still sending when it is refused.
+async fn the_default_limit_holds(env: &TestEnv) {
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    for n in 0..10 {
+        let answer = wire::post(&app, JFWMS, &[], large(10_000_000)).await;
+        assert_eq!(answer.code(), (413, json!(10001)), "{n}");
+    }
+    let chunks = chunked(&large(10_000_000), 64 * 1024);
+    let address = app.running.webhooks.unwrap();
+    let request = Unfinished::begin(address, JFWMS, "transfer-encoding: chunked", &chunks);
+    assert_eq!(request.answer().await.code(), (413, json!(10001)));
+    let taken = wire::post(&app, JFWMS, &[], large(700_000)).await;
+    assert_eq!(taken.code(), (200, json!(0)));
+    app.stop().await.unwrap();
+}
+
+async fn too_many_in_flight_are_told_to_come_back(env: &TestEnv) {
+    let ingress = "max_in_flight = 2".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    let (mut first, first_rest) = Unfinished::half(address, JFWMS, &order("1"));
+    let (mut second, second_rest) = Unfinished::half(address, JFWMS, &order("2"));
+    let in_flight = |n: u8| format!("wms_in_flight{{pipeline=\"webhooks\"}} {n}\n");
+    until_metric(&app, &in_flight(2)).await;
+
+    let refused = wire::post(&app, JFWMS, &[], order("3")).await;
+    assert_eq!(refused.code(), (503, json!(1)));
+    assert!(refused.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
+    let push = vendor::as_json(&vendor::push("PUSH_ASN_ORDER", "{\"asnNumber\":\"A\"}"));
+    let refused = wire::post(&app, QIANYI, &[], push).await;
+    assert_eq!((refused.status, &refused.json()["errorCode"]), (503, &json!("SYSTEM_ERROR")));
+    assert!(refused.header("retry-after").is_some());
+
+    first.write(&first_rest);
+    second.write(&second_rest);
+    assert_eq!(first.answer().await.code(), (200, json!(0)));
+    assert_eq!(second.answer().await.code(), (200, json!(0)));
+    until_metric(&app, &in_flight(0)).await;
+    assert_eq!(wire::post(&app, JFWMS, &[], order("3")).await.code(), (200, json!(0)));
+    app.stop().await.unwrap();
+}
+
+async fn too_many_bytes_in_flight_are_too_many(env: &TestEnv) {
+    let ingress = "max_body = \"4KiB\"\nmax_in_flight_bytes = \"4KiB\"".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let (mut first, rest) = Unfinished::half(address, JFWMS, &large(3_600));
+    until_metric(&app, "wms_in_flight{pipeline=\"webhooks\"} 1\n").await;
+    let mut refused;
+    loop {
+        // The first half may still be on its way.
+        refused = wire::post(&app, JFWMS, &[], large(3_000)).await;
+        if refused.status != 200 {
+            break;
+        }
+    }
+    assert_eq!(refused.code(), (503, json!(1)));
+    assert!(refused.header("retry-after").is_some());
+    first.write(&rest);
+    assert_eq!(first.answer().await.status, 200);
+    assert_eq!(wire::post(&app, JFWMS, &[], large(3_001)).await.status, 200);
+    app.stop().await.unwrap();
+}
+
+async fn until_metric(app: &TestApp, line: &str) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let metrics = app.metrics().await;
+        if metrics.contains(line) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{line} is not in {metrics}");
+    }
+}
+
+async fn a_sender_that_stops_is_cut_off(env: &TestEnv) {
+    let ingress = "read_timeout = \"1s\"".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let (request, _) = Unfinished::half(address, JFWMS, &large(100));
+    assert_eq!(request.answer().await.code(), (400, json!(10001)));
+    until_metric(&app, "wms_in_flight{pipeline=\"webhooks\"} 0\n").await;
+    app.stop().await.unwrap();
+}
+
+/// A refused webhook must not spoil the connection for the next one of the vendor.
+async fn a_connection_is_used_again(env: &TestEnv) {
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    let address = app.running.webhooks.unwrap();
+    let bodies = [
+        "hello".to_owned(),
+        vendor::framed("order", "{}", ""),
+        vendor::jfwms("order", &vendor::order("K")),
+    ];
+    let mut requests = String::new();
+    for (n, body) in bodies.iter().enumerate() {
+        let last = if n + 1 == bodies.len() { "connection: close\r\n" } else { "" };
+        requests += &format!(
+            "POST /webhooks/{JFWMS} HTTP/1.1\r\nhost: test\r\n{last}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    }
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    std::io::Write::write_all(&mut stream, requests.as_bytes()).unwrap();
+    let text = crate::support::backend::blocking(move || {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+        text
+    })
+    .await;
+    let statuses: Vec<_> = text.split("HTTP/1.1 ").skip(1).collect();
+    assert_eq!(statuses.len(), 3, "{text}");
+    for (status, found) in ["400", "401", "200"].iter().zip(statuses) {
+        assert!(found.starts_with(status), "{text}");
+    }
+    app.stop().await.unwrap();
+}
+
+async fn what_the_broker_calls_too_large_is_a_413(env: &TestEnv) {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    assert_eq!(wire::post(&app, JFWMS, &[], order("1")).await.status, 200);
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    // As often as the connector may ask: alone, the record is no smaller.
+    env.mock_cluster().unwrap().request_errors(RDKafkaApiKey::Produce, &[error, error]);
+    assert_eq!(wire::post(&app, JFWMS, &[], order("2")).await.code(), (413, json!(10001)));
+    env.mock_cluster().unwrap().clear_request_errors(RDKafkaApiKey::Produce);
+    assert_eq!(wire::post(&app, JFWMS, &[], order("3")).await.status, 200);
+    app.stop().await.unwrap();
+}
+
+async fn a_broker_that_refuses_is_a_503(env: &TestEnv) {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    assert_eq!(wire::post(&app, JFWMS, &[], order("1")).await.status, 200);
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    env.mock_cluster().unwrap().request_errors(RDKafkaApiKey::Produce, &[error]);
+    let refused = wire::post(&app, JFWMS, &[], order("2")).await;
+    assert_eq!(refused.code(), (503, json!(1)));
+    assert!(refused.header("retry-after").is_some());
+    // What failed was not remembered as taken: sent again, it is written, as soon as the client
+    // has asked the broker about the topic again.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while wire::post(&app, JFWMS, &[], order("2")).await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the topic is given up");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(env.read_now(&env.name("jfwms.order")).await.len(), 2);
+    app.stop().await.unwrap();
+}
+
+/// A connector whose order topic takes records of at most 20,000 bytes.
+async fn with_a_narrow_topic(env: &TestEnv) -> TestApp {
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.unwrap();
+    let config = app::configuration(env, &Options::default(), &sandbox);
+    let narrow = env.name("jfwms.order");
+    for topic in topics::all(&config, 3, 1) {
+        let limit = if topic.name == narrow { "20000" } else { "1048588" };
+        // One partition, so that records meet in a batch.
+        env.create_topic_with(&topic.name, 1, &[("max.message.bytes", limit)]).await;
+    }
+    TestApp::run(config, sandbox, Parts { webhooks: true, commands: false }).await
+}
+
+/// Text that does not compress.
+fn noise(bytes: usize) -> String {
+    (0..bytes / 32).map(|_| format!("{:032x}", rand::random::<u128>())).collect()
+}
+
+fn noisy(number: usize, bytes: usize) -> String {
+    let noise = noise(bytes);
+    vendor::jfwms("order", &format!("{{\"erpNo\":\"{number}\",\"noise\":\"{noise}\"}}"))
+}
+
+async fn a_record_over_the_topics_limit_is_a_413(env: &TestEnv) {
+    let app = with_a_narrow_topic(env).await;
+    let refused = wire::post(&app, JFWMS, &[], noisy(1, 60_000)).await;
+    assert_eq!(refused.code(), (413, json!(10001)));
+    assert_eq!(refused.header("retry-after"), None);
+    assert_eq!(wire::post(&app, JFWMS, &[], noisy(2, 6_000)).await.code(), (200, json!(0)));
+    let records = env.read_now(&env.name("jfwms.order")).await;
+    assert_eq!(records.iter().map(|record| record.key()).collect::<Vec<_>>(), ["2"]);
+    app.stop().await.unwrap();
+}
+
+/// The broker refuses a whole batch that is over the topic's limit, though each record fits.
+async fn a_batch_over_the_limit_is_not_its_records_fault(env: &TestEnv) {
+    let app = with_a_narrow_topic(env).await;
+    let mut posts = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let request = app.http.post(app.webhook_url(JFWMS)).body(noisy(number, 6_000));
+        posts.spawn(async move { request.send().await.unwrap().status().as_u16() });
+    }
+    // One that is too large for itself does not take the others with it.
+    let request = app.http.post(app.webhook_url(JFWMS)).body(noisy(200, 60_000));
+    let oversized = request.send().await.unwrap().status().as_u16();
+    let statuses = posts.join_all().await;
+    let refused: Vec<_> = statuses.into_iter().filter(|status| *status != 200).collect();
+    assert_eq!((refused, oversized), (vec![], 413));
+    assert_eq!(env.read_now(&env.name("jfwms.order")).await.len(), 200);
+    app.stop().await.unwrap();
+}
