@@ -337,7 +337,15 @@ impl ApiClient {
     /// Makes sure an account's tokens can be used, for `check`.
     pub async fn check_tokens(&self, account: &AccountName) -> Result<(), SendError> {
         match &self.account(account)?.tokens {
-            Some(keeper) => keeper.usable().await.map(|_| ()),
+            Some(keeper) => keeper.usable().await.map(|_| ()).map_err(|error| {
+                // "Wait" is what a call is told; a person wants to know what for.
+                match (&error, keeper.trouble()) {
+                    (SendError::CircuitOpen { .. }, Some(message)) => {
+                        SendError::NoTokens { message }
+                    }
+                    _ => error,
+                }
+            }),
             None => Ok(()),
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct Memory {
     renewed_at: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
+    /// Why the last renewal could not be done, for whoever asks.
+    trouble: Option<String>,
 }
 
 impl Memory {
@@ -376,6 +378,7 @@ impl TokenKeeper {
         let until = Instant::now() + backoff;
         memory.failures = memory.failures.saturating_add(1);
         memory.not_before = Some(until);
+        memory.trouble = Some(why.to_owned());
         drop(memory);
         tracing::warn!(account = %self.account, "tokens not renewed, tried again later: {why}");
         if circuit {
@@ -407,6 +410,11 @@ impl TokenKeeper {
         };
         self.observer.request(&self.account, operation, class, begun.elapsed());
         result.map(|exchange| exchange.answer)
+    }
+
+    /// Why tokens could not be had the last time that was so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        locked(&self.memory).trouble.clone()
     }
 
     /// What an operator should know.
