@@ -20,6 +20,7 @@ use crate::support::{
 tests! {
     both: what_is_in_flight_is_answered_before_the_end, a_second_signal_ends_at_once,
         a_signal_is_heard_while_kafka_is_waited_for;
+    kafka: a_successor_has_the_group_at_once;
     mock: a_wrong_configuration_is_refused, a_taken_port_ends_the_start;
 }
 
@@ -86,6 +87,18 @@ async fn a_second_signal_ends_at_once(env: &TestEnv) {
     // Well before the sender's own deadline (15 s) would have ended the wait.
     let (code, log) = connector.ended(Duration::from_secs(8)).await;
     assert_eq!(code, Some(143), "{log}");
+    sandbox.shutdown().await;
+}
+
+/// One that ends in good order leaves its group: nobody waits for its session to run out (45 s).
+/// (The mock cluster waits for it all the same.)
+async fn a_successor_has_the_group_at_once(env: &TestEnv) {
+    let (mut connector, files, sandbox) = start(env).await;
+    connector.signal("TERM");
+    let (code, log) = connector.ended(PATIENCE).await;
+    assert_eq!(code, Some(0), "{log}");
+    let successor = files.start(&[]).await;
+    successor.until_ready_is(200).await;
     sandbox.shutdown().await;
 }
 

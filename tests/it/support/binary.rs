@@ -72,7 +72,7 @@ impl Files {
 
     /// Starts `run` and returns when it has taken its ports.
     pub(crate) async fn start(&self, arguments: &[&str]) -> Connector {
-        let log = self.path("run.log");
+        let log = self.path(&format!("run-{:08x}.log", rand::random::<u32>()));
         let arguments = [&["run", "--log-format", "json"], arguments].concat();
         let process = Watched::start(&self.command(&arguments), &log, None).unwrap();
         let mut connector = Connector { process, log, admin: None, webhooks: None };

@@ -19,7 +19,8 @@ tests! {
     both: a_large_body_is_refused_however_it_is_sent, the_default_limit_holds,
         too_many_in_flight_are_told_to_come_back, too_many_bytes_in_flight_are_too_many,
         a_sender_that_stops_is_cut_off, a_connection_is_used_again;
-    mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503;
+    mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503,
+        a_passing_fault_is_not_the_senders_business;
     kafka: a_record_over_the_topics_limit_is_a_413, a_batch_over_the_limit_is_not_its_records_fault;
 }
 
@@ -217,6 +218,21 @@ async fn a_broker_that_refuses_is_a_503(env: &TestEnv) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(env.read_now(&env.name("jfwms.order")).await.len(), 2);
+    app.stop().await.unwrap();
+}
+
+/// What Kafka's client can try again within the deadline is tried again, and written once.
+async fn a_passing_fault_is_not_the_senders_business(env: &TestEnv) {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    let errors = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+    ];
+    env.mock_cluster().unwrap().request_errors(RDKafkaApiKey::Produce, &errors);
+    let body = vendor::jfwms("order", &vendor::order("1"));
+    assert_eq!(wire::post(&app, JFWMS, &[], body).await.code(), (200, json!(0)));
+    assert_eq!(env.read_now(&env.name("jfwms.order")).await.len(), 1);
     app.stop().await.unwrap();
 }
 
