@@ -113,13 +113,6 @@ pub fn plan(wanted: Vec<PlannedTopic>, cluster: &Topics) -> Vec<(PlannedTopic, T
         .into_iter()
         .map(|mut topic| {
             topic.replication = topic.replication.min(cluster.brokers.max(1));
-            // More than there are replicas, and a broker before 3.7 takes no record at all.
-            for (name, value) in &mut topic.config {
-                let wanted = value.parse::<i32>().ok();
-                if *name == "min.insync.replicas" && wanted > Some(topic.replication) {
-                    *value = topic.replication.to_string();
-                }
-            }
             let state = match cluster.topics.get(&topic.name) {
                 Some(facts) => TopicState::Present(*facts),
                 None => TopicState::Missing,

@@ -9,7 +9,6 @@ use std::{
 };
 
 use wms_connector::{
-    app::topics,
     domain::Operation,
     sandbox::{EffectKind, Fault, FaultRule, Sandbox, Vendor},
 };
@@ -45,8 +44,7 @@ async fn the_connector_is_killed(env: &TestEnv) {
     let options = Options { more: format!("{QUICK}{session}"), ..options() };
     let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
     let config = app::configuration(env, &options, &sandbox);
-    let all: Vec<String> = topics::all(&config, 3, 1).into_iter().map(|t| t.name).collect();
-    env.create_topics(&all, 3).await;
+    app::create_topics(env, &config, None).await;
     let folder = parts::temporary_dir("connector-").unwrap();
     let text = app::configuration_text(env, &options, &sandbox);
     fs::write(folder.path().join("test.toml"), text).unwrap();

@@ -60,19 +60,7 @@ impl TestApp {
     pub async fn start_with(env: &TestEnv, options: Options) -> Self {
         let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
         let config = configuration(env, &options, &sandbox);
-        let mut planned = topics::all(&config, 1, 1);
-        // Each partition costs the broker several syncs of the disk: only what a test looks at the
-        // partitions of has more than one.
-        let mut several = topics::command_topics(&config);
-        several.push(config.topics.replies());
-        for topic in planned.iter_mut().filter(|topic| several.contains(&topic.name)) {
-            topic.partitions = 3;
-        }
-        let wanted: Vec<_> = planned.iter().map(new_topic).collect();
-        match &options.bootstrap_servers {
-            Some(servers) => backend::create_topics(servers, &wanted).await,
-            None => env.create_topics(&wanted).await,
-        }
+        create_topics(env, &config, options.bootstrap_servers.as_deref()).await;
         Self::run(config, sandbox, options.only.unwrap_or(Parts::ALL)).await
     }
 
@@ -179,6 +167,23 @@ impl TestApp {
         let done = self.running.finished().await;
         self.sandbox.shutdown().await;
         done
+    }
+}
+
+/// Makes every topic of a connector, on the environment's Kafka or on another.
+pub async fn create_topics(env: &TestEnv, config: &Config, servers: Option<&str>) {
+    let mut planned = topics::all(config, 1, 1);
+    // Each partition costs the broker several syncs of the disk: only what a test looks at the
+    // partitions of has more than one.
+    let mut several = topics::command_topics(config);
+    several.push(config.topics.replies());
+    for topic in planned.iter_mut().filter(|topic| several.contains(&topic.name)) {
+        topic.partitions = 3;
+    }
+    let wanted: Vec<_> = planned.iter().map(new_topic).collect();
+    match servers {
+        Some(servers) => backend::create_topics(servers, &wanted).await,
+        None => env.create_topics(&wanted).await,
     }
 }
 
