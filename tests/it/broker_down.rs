@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::admin::AdminOptions;
 use tokio_util::sync::CancellationToken;
 use wms_connector::{
     app::{self as connector, Parts, RunError, StartError, topics},
@@ -29,7 +30,7 @@ tests! {
     both: a_missing_topic_stops_the_start_and_is_named;
     mock: webhooks_fail_in_time_while_no_broker_answers;
     kafka: no_acknowledged_webhook_is_lost_when_the_broker_is_killed,
-        a_frozen_broker_is_no_reason_to_wait_longer, kafka_may_be_absent_at_the_start;
+        a_frozen_broker_is_no_reason_to_wait_longer, a_topic_may_vanish_and_come_back, kafka_may_be_absent_at_the_start;
 }
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -180,6 +181,36 @@ async fn a_frozen_broker_is_no_reason_to_wait_longer(env: &TestEnv) {
     let written: BTreeSet<_> = records.iter().map(|record| record.key().to_owned()).collect();
     let acknowledged = senders.acknowledged.lock().unwrap().clone();
     assert!(acknowledged.is_subset(&written));
+    app.stop().await.unwrap();
+}
+
+/// Somebody deletes a topic under the running connector: its webhooks are refused in time, the others
+/// go on, and a new topic of that name is found without a restart.
+async fn a_topic_may_vanish_and_come_back(env: &TestEnv) {
+    let app = TestApp::start_with(env, options(None)).await;
+    let topic = env.name("jfwms.order");
+    let post = async |kind: &str, number: &str| {
+        let started = Instant::now();
+        let body = vendor::jfwms(kind, &vendor::order(number));
+        let answer = wire::post(&app, JFWMS, &[], body).await;
+        assert!(started.elapsed() < PUBLISH_TIMEOUT + Duration::from_secs(1));
+        answer.status
+    };
+    assert_eq!(post("order", "1").await, 200);
+    let admin = backend::admin(env.bootstrap_servers());
+    admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while post("order", &format!("2-{}", rand::random::<u32>())).await == 200 {
+        assert!(Instant::now() < deadline, "the topic is still there");
+    }
+    assert_eq!(post("order", "3").await, 503);
+    assert_eq!(post("move", "4").await, 200);
+    env.create_topic(&topic, 3).await;
+    while post("order", "3").await != 200 {
+        assert!(Instant::now() < deadline + PATIENCE, "the new topic is not found");
+    }
+    let records = env.read_now(&topic).await;
+    assert!(records.iter().any(|record| record.key() == "3"), "{records:?}");
     app.stop().await.unwrap();
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod events;
 mod limits;
 mod observed;
+mod published;
 mod signatures;
 mod unrecognized;
 
