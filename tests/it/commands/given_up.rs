@@ -61,7 +61,9 @@ async fn a_stopped_account_parks_its_own_commands(env: &TestEnv) {
     let desk = Desk::open(env).await;
     let wrong_sign = Fault::Refuse { code: "10026".to_owned(), message: None, inner: false };
     desk.fault(FaultRule::new(Vendor::Jfwms, "*", wrong_sign));
-    let soon = Timestamp::now().checked_add(SignedDuration::from_secs(4)).unwrap();
+    // Everything is connected: the first call comes well before the command expires.
+    desk.ask(desk.mixed_json(&samples::qianyi_asn("P-0")).partition(0)).await;
+    let soon = Timestamp::now().checked_add(SignedDuration::from_secs(6)).unwrap();
     let expiring = samples::small_order("P-1").with("/expiresAt", soon.to_string());
     let parked = desk.send(desk.mixed_json(&expiring).partition(0)).await;
     let other = samples::qianyi_order("P-2");
