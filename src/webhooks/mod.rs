@@ -3,7 +3,7 @@
 //! ```text
 //! server   a connection, its deadlines
 //!   body   the bytes, bounded in size, in number and in time
-//!   receive   account, source, signature, repeat, type → a record → Kafka → the answer
+//!   receive   account, source, signature, repeat, type → a record (record) → Kafka → the answer
 //! ```
 //! The answer never comes before the broker's, and always within `publish_timeout`.
 
@@ -11,6 +11,7 @@ mod body;
 mod forms;
 mod receive;
 mod recent;
+mod record;
 mod server;
 mod source;
 

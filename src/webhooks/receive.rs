@@ -19,16 +19,14 @@ use super::{
     Account, AccountState, Retyped, Webhooks,
     body::{self, BodyError},
     recent::Seen,
+    record,
     server::{json, status},
     source,
 };
 use crate::{
-    avro::Encoders,
     clock,
-    domain::{
-        AccountName, Answer, Event, Received, Refusal, Unrecognized, Unverified, Verified, Webhook,
-    },
-    kafka::{CloudEvent, OutgoingRecord, PublishError, TraceParent},
+    domain::{AccountName, Answer, Received, Refusal, Unrecognized, Unverified, Verified, Webhook},
+    kafka::PublishError,
     metrics::Metrics,
     vendors,
 };
@@ -229,7 +227,7 @@ async fn process(
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         })
         .collect();
-    let content_type = header_of(&headers, "content-type");
+    let content_type = record::header_of(&headers, "content-type");
     let form = body::form(content_type, &body.bytes).await;
     let query = parts.uri.query().unwrap_or_default();
     let webhook = Webhook::new(Received {
@@ -248,10 +246,6 @@ async fn process(
         }
     };
     publish(webhooks, state, &webhook, deadline).await
-}
-
-fn header_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
 }
 
 fn verify(
@@ -325,16 +319,21 @@ async fn publish(
         account.vendor.decode(webhook, &|user| owner(account, user))
     };
     let (record, outcome) = match decoded {
-        Ok(event) => match event_record(webhooks, encoders, account, webhook, &event) {
+        Ok(event) => match record::event(webhooks, encoders, account, webhook, &event) {
             Ok(record) => (record, Outcome::Accepted),
             Err(reason) => (
-                unrecognized_record(webhooks, account, webhook, &Unrecognized::Undecodable(reason)),
+                record::unrecognized(
+                    webhooks,
+                    account,
+                    webhook,
+                    &Unrecognized::Undecodable(reason),
+                ),
                 Outcome::Unrecognized,
             ),
         },
         Err(reason) => {
             tracing::warn!(account = %account.name, %reason, "an authentic webhook fits no topic");
-            (unrecognized_record(webhooks, account, webhook, &reason), Outcome::Unrecognized)
+            (record::unrecognized(webhooks, account, webhook, &reason), Outcome::Unrecognized)
         }
     };
     let topic = record.topic.clone();
@@ -374,82 +373,6 @@ fn owner(account: &Account, user: Option<&str>) -> Option<AccountName> {
     }
     let configured = user.and_then(|user| account.users.accounts.get(user)).cloned();
     configured.or_else(|| account.users.strangers_are_ours.then(|| account.name.clone()))
-}
-
-fn event_record(
-    webhooks: &Webhooks,
-    encoders: &Encoders,
-    account: &Account,
-    webhook: &Webhook<Verified>,
-    event: &Event,
-) -> Result<OutgoingRecord, String> {
-    let name = event.event_type.name;
-    let topic = account.topics.get(name).ok_or_else(|| format!("no topic for type {name}"))?;
-    let payload = encoders
-        .encode(event.event_type.record, &*event.record)
-        .map_err(|error| error.to_string())?;
-    let vendor = account.vendor.name();
-    let headers = CloudEvent {
-        id: event.id.as_str(),
-        source: &format!("/{vendor}/{}", event.account),
-        event_type: &format!("com.{vendor}.{name}"),
-        time: event.sent_at.unwrap_or(event.received_at),
-        subject: event.document_number.as_deref(),
-        content_type: "application/avro",
-        trace: &trace(webhooks, webhook),
-    }
-    .headers();
-    Ok(OutgoingRecord {
-        topic: topic.clone(),
-        partition: None,
-        key: event.document_number.clone().map(String::into_bytes),
-        payload: Some(payload),
-        headers,
-        timestamp: None,
-    })
-}
-
-/// The raw body, byte for byte, with what is known about it.
-fn unrecognized_record(
-    webhooks: &Webhooks,
-    account: &Account,
-    webhook: &Webhook<Verified>,
-    reason: &Unrecognized,
-) -> OutgoingRecord {
-    let received = webhook.received();
-    let verified = webhook.state();
-    let vendor = account.vendor.name();
-    let content_type = header_of(&received.headers, "content-type");
-    let mut headers = CloudEvent {
-        id: verified.event_id.as_str(),
-        source: &format!("/{vendor}/{}", account.name),
-        event_type: &format!("com.{vendor}.unrecognized"),
-        time: received.received_at,
-        subject: None,
-        content_type: content_type.unwrap_or("application/octet-stream"),
-        trace: &trace(webhooks, webhook),
-    }
-    .headers();
-    for (name, value) in [
-        ("wms_account", account.name.as_str()),
-        ("wms_type", verified.type_name.as_str()),
-        ("wms_reason", reason.to_string().as_str()),
-    ] {
-        headers.push((name.to_owned(), Some(crate::kafka::printable(value))));
-    }
-    OutgoingRecord {
-        topic: account.unrecognized_topic.clone(),
-        payload: Some(received.body.to_vec()),
-        headers,
-        ..OutgoingRecord::default()
-    }
-}
-
-fn trace(webhooks: &Webhooks, webhook: &Webhook<Verified>) -> TraceParent {
-    let given = header_of(&webhook.received().headers, "traceparent")
-        .filter(|_| webhooks.settings.trust_traceparent)
-        .and_then(TraceParent::parse);
-    given.unwrap_or_else(|| TraceParent::start(rand::random(), rand::random()))
 }
 
 /// The state behind these locks is valid at every step, so a panic elsewhere does not spoil it.

@@ -1,0 +1,90 @@
+//! The record a verified webhook becomes.
+
+use super::{Account, Webhooks};
+use crate::{
+    avro::Encoders,
+    domain::{Event, Unrecognized, Verified, Webhook},
+    kafka::{CloudEvent, OutgoingRecord, TraceParent},
+};
+
+/// The record of an event: its type's topic, its document's number as key.
+pub(super) fn event(
+    webhooks: &Webhooks,
+    encoders: &Encoders,
+    account: &Account,
+    webhook: &Webhook<Verified>,
+    event: &Event,
+) -> Result<OutgoingRecord, String> {
+    let name = event.event_type.name;
+    let topic = account.topics.get(name).ok_or_else(|| format!("no topic for type {name}"))?;
+    let payload = encoders
+        .encode(event.event_type.record, &*event.record)
+        .map_err(|error| error.to_string())?;
+    let vendor = account.vendor.name();
+    let headers = CloudEvent {
+        id: event.id.as_str(),
+        source: &format!("/{vendor}/{}", event.account),
+        event_type: &format!("com.{vendor}.{name}"),
+        time: event.sent_at.unwrap_or(event.received_at),
+        subject: event.document_number.as_deref(),
+        content_type: "application/avro",
+        trace: &trace(webhooks, webhook),
+    }
+    .headers();
+    Ok(OutgoingRecord {
+        topic: topic.clone(),
+        partition: None,
+        key: event.document_number.clone().map(String::into_bytes),
+        payload: Some(payload),
+        headers,
+        timestamp: None,
+    })
+}
+
+/// The raw body, byte for byte, with what is known about it.
+pub(super) fn unrecognized(
+    webhooks: &Webhooks,
+    account: &Account,
+    webhook: &Webhook<Verified>,
+    reason: &Unrecognized,
+) -> OutgoingRecord {
+    let received = webhook.received();
+    let verified = webhook.state();
+    let vendor = account.vendor.name();
+    let content_type = header_of(&received.headers, "content-type");
+    let mut headers = CloudEvent {
+        id: verified.event_id.as_str(),
+        source: &format!("/{vendor}/{}", account.name),
+        event_type: &format!("com.{vendor}.unrecognized"),
+        time: received.received_at,
+        subject: None,
+        content_type: content_type.unwrap_or("application/octet-stream"),
+        trace: &trace(webhooks, webhook),
+    }
+    .headers();
+    for (name, value) in [
+        ("wms_account", account.name.as_str()),
+        ("wms_type", verified.type_name.as_str()),
+        ("wms_reason", reason.to_string().as_str()),
+    ] {
+        headers.push((name.to_owned(), Some(crate::kafka::printable(value))));
+    }
+    OutgoingRecord {
+        topic: account.unrecognized_topic.clone(),
+        payload: Some(received.body.to_vec()),
+        headers,
+        ..OutgoingRecord::default()
+    }
+}
+
+fn trace(webhooks: &Webhooks, webhook: &Webhook<Verified>) -> TraceParent {
+    let given = header_of(&webhook.received().headers, "traceparent")
+        .filter(|_| webhooks.settings.trust_traceparent)
+        .and_then(TraceParent::parse);
+    given.unwrap_or_else(|| TraceParent::start(rand::random(), rand::random()))
+}
+
+/// The value of the first header of that name.
+pub(super) fn header_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+}
