@@ -196,7 +196,7 @@ codes! {
 
 /// What an unknown code means: refused for good. To send again what the vendor refused for a
 /// reason that we do not know could only repeat the refusal.
-pub const UNKNOWN: (Class, ReplyCategory) = (Class::Refused, ReplyCategory::Other);
+pub const UNKNOWN: (Class, ReplyCategory) = (Class::Refused, ReplyCategory::Refused);
 
 /// The table for the documentation, in Markdown.
 pub fn table() -> String {

@@ -74,7 +74,7 @@ async fn the_vendor_refuses(env: &TestEnv) {
     let unknown = Fault::Refuse { code: "87654".to_owned(), message: None, inner: false };
     desk.fault(FaultRule::new(Vendor::Jfwms, "/api/order/create", unknown));
     let reply = desk.ask(desk.json(&samples::small_order("R-10"))).await;
-    assert_eq!(reply.end(), ("REJECTED", "OTHER", 1, false), "{reply:#?}");
+    assert_eq!(reply.end(), ("REJECTED", "REFUSED", 1, false), "{reply:#?}");
     assert_eq!(reply.text("vendorCode"), "87654");
     let books = desk.books();
     assert_eq!((books.orders, books.asns), (vec![], vec![]));

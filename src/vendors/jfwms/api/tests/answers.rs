@@ -50,8 +50,8 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
         ("create-order", 200, None, code("50027"), "refused WrongState"),
         ("create-order", 200, None, code("40001"), "refused Duplicate"),
         ("create-order", 200, None, code("20023"), "refused Other"),
-        ("create-order", 200, None, code("424242"), "refused Other"),
-        ("create-order", 400, None, code("424242"), "refused Other"),
+        ("create-order", 200, None, code("424242"), "refused Refused"),
+        ("create-order", 400, None, code("424242"), "refused Refused"),
         ("create-order", 502, None, code("424242"), "transient Possible"),
         ("create-order", 500, None, code("0"), "transient Possible"),
         ("create-order", 200, None, code("1"), "transient Possible"),
@@ -84,7 +84,7 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
         ("create-order", 404, None, "<html>".into(), "misconfigured"),
         ("create-order", 302, None, String::new(), "misconfigured"),
         ("create-order", 200, None, "<html>".into(), "transient Possible"),
-        ("create-order", 200, None, r#"{"code":"x"}"#.into(), "refused Other"),
+        ("create-order", 200, None, r#"{"code":"x"}"#.into(), "refused Refused"),
         ("create-order", 200, None, "{\"code\":0".into(), "transient Possible"),
     ] {
         let verdict =
