@@ -69,11 +69,7 @@ impl Work<'_> {
             },
             calls: Client(Arc::clone(&self.api_client)),
             replies: Records(self.publisher),
-            metrics: Arc::new(Counted {
-                metrics: self.metrics,
-                readiness: self.readiness,
-                api_client: self.api_client,
-            }),
+            metrics: Arc::new(Counted { metrics: self.metrics, readiness: self.readiness }),
             accounts: self.accounts.iter().map(account).collect(),
         };
         async move {
@@ -265,7 +261,6 @@ impl Replies for Records {
 struct Counted {
     metrics: Metrics,
     readiness: Readiness,
-    api_client: Arc<ApiClient>,
 }
 
 impl commands::Metrics for Counted {
@@ -303,8 +298,5 @@ impl commands::Metrics for Counted {
     fn group(&self, joined: bool, _partitions: usize) {
         let state = if joined { Ok(()) } else { Err("the group is not joined".to_owned()) };
         self.readiness.set("commands", state);
-        // Until the group's whole count of partitions is known, each process keeps the whole
-        // limit to itself only while it is alone.
-        let _ = &self.api_client;
     }
 }

@@ -263,12 +263,14 @@ fn found(vendor: &Jfwms, command: &Command, mut details: Details) -> LookUp {
 type Pair = (&'static str, &'static str);
 const NUMBER: Pair = ("erpNo", "orderNumber");
 const ASN_NUMBER: Pair = ("erpNo", "asnNumber");
-/// `trackingNo` and `currency` are compared only where the command set them: the warehouse may
-/// assign a tracking number of its own.
-const ORDER_FIELDS: [Pair; 4] = [
+/// `trackingNo` is compared only where the command set it: the warehouse may assign one of its own.
+///
+/// `currency` is not compared. `/api/order/get` returns it beside `logisticsFee`, and whether it is
+/// the order's or the fee's is documented nowhere: a difference that is none would tell the sender
+/// of a repeated order that it was refused, while it is in place.
+const ORDER_FIELDS: [Pair; 3] = [
     NUMBER,
     ("platformOrderNo", "platformOrderNumber"),
-    ("currency", "currency"),
     ("trackingNo", "logistics.trackingNumber"),
 ];
 /// What `/api/inbound/get` returns is documented nowhere: what it happens to return under the

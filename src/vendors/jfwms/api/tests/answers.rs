@@ -129,7 +129,7 @@ fn details_are_the_vendors_own_words() {
 #[test]
 fn a_look_up_compares_what_comes_back() {
     let order = json!({"platformOrderNumber": "P1", "currency": "USD", "logistics": {"trackingNumber": "T1"}});
-    let all = vec!["orderNumber", "platformOrderNumber", "currency", "logistics.trackingNumber"];
+    let all = vec!["orderNumber", "platformOrderNumber", "logistics.trackingNumber"];
     for (kind, over, data, compared, differences, reference, cancelled) in [
         (
             "create-order",
@@ -145,10 +145,7 @@ fn a_look_up_compares_what_comes_back() {
             order.clone(),
             r#"{"erpNo":"N1","orderNo":"PNJ1","platformOrderNo":"P2","status":9,"trackingNo":"T1","currency":"EUR"}"#,
             all,
-            vec![
-                "platformOrderNumber: asked \"P1\", found \"P2\"",
-                "currency: asked \"USD\", found \"EUR\"",
-            ],
+            vec!["platformOrderNumber: asked \"P1\", found \"P2\""],
             Some("PNJ1"),
             true,
         ),
