@@ -15,7 +15,7 @@ use crate::{
     domain::{
         AccountName, Attempt, CommandReply, Operation, PlannedCall, ReplyStatus, VendorAnswer,
     },
-    kafka::{GroupProtocol, Headers, OutgoingRecord, PublishError, Publisher},
+    kafka::{Headers, OutgoingRecord, PublishError, Publisher},
     metrics::Metrics,
 };
 
@@ -46,10 +46,7 @@ impl Work<'_> {
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let settings = self.settings();
-        let protocol = match self.config.commands.group_protocol {
-            config::GroupProtocol::Classic => GroupProtocol::Classic,
-            config::GroupProtocol::Consumer => GroupProtocol::Consumer,
-        };
+        let protocol = super::group_protocol(self.config);
         let consumer =
             client_settings(self.config).command_consumer(&self.config.commands.group_id, protocol);
         self.declare_metrics();

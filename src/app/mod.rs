@@ -6,6 +6,7 @@ mod commands;
 mod open;
 mod schemas;
 pub mod signals;
+mod token_topic;
 pub mod topics;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use crate::{
     admin::{AdminServer, Readiness},
     api_client::{self, ApiClient},
     config::{self, Config},
-    kafka::{ClientSettings, Publisher},
+    kafka::{ClientSettings, GroupProtocol, Publisher},
     metrics::Metrics,
     webhooks::{
         self, WebhookServer, Webhooks,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 pub use accounts::Connected;
-pub use calls::api_client;
+pub use calls::{TokensUse, api_client};
 pub use schemas::{SchemasError, registry, registry_ids};
 
 /// How long one question to Kafka may take at start and for readiness.
@@ -116,6 +117,14 @@ pub fn client_settings(config: &Config) -> ClientSettings {
         properties: config.kafka.properties.clone(),
         producer: config.kafka.producer.clone(),
         consumer: config.kafka.consumer.clone(),
+    }
+}
+
+/// How the process joins its groups.
+fn group_protocol(config: &Config) -> GroupProtocol {
+    match config.commands.group_protocol {
+        config::GroupProtocol::Classic => GroupProtocol::Classic,
+        config::GroupProtocol::Consumer => GroupProtocol::Consumer,
     }
 }
 
@@ -270,6 +279,9 @@ impl Running {
         self.calls.close();
         if tokio::time::timeout_at(deadline, self.calls.wait()).await.is_err() {
             unfinished.push("a renewal of tokens");
+        }
+        if tokio::time::timeout_at(deadline, self.api_client.close_tokens()).await.is_err() {
+            unfinished.push("the store of the tokens");
         }
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         if let Err(error) = self.publisher.flush(left.max(Duration::from_millis(100))).await {

@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{KAFKA_TIMEOUT, Parts, StartError, accounts::Connected, calls, client_settings};
+use super::{
+    KAFKA_TIMEOUT, Parts, StartError, TokensUse, accounts::Connected, calls, client_settings,
+};
 use super::{schemas, topics};
 use crate::{
     admin::Readiness,
     api_client::ApiClient,
     avro::{Encoders, Registry, Subject},
-    config::Config,
+    config::{Config, TokenStore},
     domain::AccountName,
     kafka::{Publisher, Topics},
     metrics::Metrics,
@@ -39,7 +41,8 @@ pub(super) async fn open(
     stop: &CancellationToken,
     calls: &TaskTracker,
 ) -> Result<Opened, StartError> {
-    let api_client = Arc::new(calls::api_client(config, accounts, metrics, calls)?);
+    let tokens_use = if parts.commands { TokensUse::Renew } else { TokensUse::Nothing };
+    let api_client = Arc::new(calls::api_client(config, accounts, metrics, calls, tokens_use)?);
     let said = |reason: &str| {
         for (part, wanted) in [("webhooks", parts.webhooks), ("commands", parts.commands)] {
             if wanted {
@@ -138,6 +141,9 @@ fn wanted_topics(config: &Config, parts: Parts) -> Vec<String> {
             wanted.push(topic);
         }
         wanted.push(config.topics.replies());
+        if config.tokens.store == TokenStore::Topic && config.tokens.key.is_some() {
+            wanted.push(config.topics.connector_tokens());
+        }
     }
     wanted
 }

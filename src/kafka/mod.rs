@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod headers;
+mod led_topic;
 mod publisher;
 mod reader;
 mod settings;
@@ -15,6 +16,7 @@ pub use admin::{
 };
 pub use client::LoggingContext;
 pub use headers::{CloudEvent, Headers, TraceParent, printable};
+pub use led_topic::{LedTopic, Role, WriteError};
 pub use publisher::{OutgoingRecord, PublishError, Publisher};
 pub use rdkafka::ClientConfig;
 pub use reader::{From, ReadRecord, TopicReader};

@@ -81,6 +81,14 @@ impl ClientSettings {
         config
     }
 
+    /// A producer whose transactions carry a fixed id: whoever takes the id fences the one before.
+    pub fn transactional(&self, id: &str, timeout: Duration) -> ClientConfig {
+        let mut config = self.producer(timeout);
+        // Not above the broker's `transaction.max.timeout.ms`, and never below the message's own.
+        config.set("transactional.id", id).set("transaction.timeout.ms", "30000");
+        config
+    }
+
     /// The consumer of the command topics.
     pub fn command_consumer(&self, group_id: &str, protocol: GroupProtocol) -> ClientConfig {
         let mut config = self.bounded_consumer();

@@ -16,6 +16,7 @@ mod refused;
 mod registry;
 mod replies;
 mod samples;
+mod tokens;
 mod unreadable;
 
 use crate::support::suite::Suite;
@@ -29,6 +30,7 @@ pub(crate) fn register(suite: &mut Suite) {
     once::register(suite);
     given_up::register(suite);
     refused::register(suite);
+    tokens::register(suite);
     unreadable::register(suite);
     registry::register(suite);
     processes::register(suite);
