@@ -1,13 +1,14 @@
 //! The record a dead letter becomes: the command byte for byte, with Kafka Connect's headers. PURE.
 
 use super::{Record, outcome::Outcome};
-use crate::domain::ReplyCategory;
 use crate::kafka::{OutgoingRecord, printable};
 
 /// What all of Connect's error headers begin with; a second hop replaces them.
-const PREFIX: &str = "__connect.errors.";
-const ATTEMPTS: &str = "wms_attempts";
-const VALUE_DROPPED: &str = "wms_value_dropped";
+pub(super) const PREFIX: &str = "__connect.errors.";
+pub(super) const ATTEMPTS: &str = "wms_attempts";
+pub(super) const VALUE_DROPPED: &str = "wms_value_dropped";
+/// What stands before the category, where Connect has the name of an exception's class.
+pub(super) const CATEGORY_CLASS: &str = "wms.commands.";
 /// The most bytes of a message.
 const MESSAGE_LIMIT: usize = 4096;
 
@@ -58,7 +59,7 @@ pub fn record(
     add("task.id", &command.at.partition.to_string());
     add("stage", stage.name());
     add("class.name", stage.class());
-    add("exception.class.name", &format!("wms.commands.{}", category(outcome.category)));
+    add("exception.class.name", &format!("{CATEGORY_CLASS}{}", outcome.category.name()));
     add("exception.message", cut(&outcome.message, MESSAGE_LIMIT));
     headers.push((ATTEMPTS.to_owned(), Some(attempts.to_string().into_bytes())));
     OutgoingRecord {
@@ -78,27 +79,6 @@ pub fn without_value(mut record: OutgoingRecord) -> OutgoingRecord {
     record
 }
 
-/// The category as its reply writes it.
-const fn category(category: ReplyCategory) -> &'static str {
-    match category {
-        ReplyCategory::None => "NONE",
-        ReplyCategory::Unreadable => "UNREADABLE",
-        ReplyCategory::Invalid => "INVALID",
-        ReplyCategory::Duplicate => "DUPLICATE",
-        ReplyCategory::NotFound => "NOT_FOUND",
-        ReplyCategory::WrongState => "WRONG_STATE",
-        ReplyCategory::OutOfStock => "OUT_OF_STOCK",
-        ReplyCategory::Refused => "REFUSED",
-        ReplyCategory::Configuration => "CONFIGURATION",
-        ReplyCategory::Unauthorized => "UNAUTHORIZED",
-        ReplyCategory::Throttled => "THROTTLED",
-        ReplyCategory::Unavailable => "UNAVAILABLE",
-        ReplyCategory::Uncertain => "UNCERTAIN",
-        ReplyCategory::Expired => "EXPIRED",
-        ReplyCategory::Other => "OTHER",
-    }
-}
-
 /// At most `limit` bytes, cut between characters.
 fn cut(text: &str, limit: usize) -> &str {
     let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
@@ -109,7 +89,7 @@ fn cut(text: &str, limit: usize) -> &str {
 mod tests {
     use super::super::Coordinates;
     use super::*;
-    use crate::domain::Details;
+    use crate::domain::{Details, ReplyCategory};
 
     #[test]
     fn a_second_hop_replaces_the_first() {

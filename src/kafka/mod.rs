@@ -7,6 +7,7 @@ mod admin;
 mod client;
 mod headers;
 mod publisher;
+mod range;
 mod reader;
 mod settings;
 
@@ -16,6 +17,7 @@ pub use admin::{
 pub use client::LoggingContext;
 pub use headers::{CloudEvent, Headers, TraceParent, printable};
 pub use publisher::{OutgoingRecord, PublishError, Publisher};
+pub use range::{PartitionBounds, RangeError, RangeReader};
 pub use rdkafka::ClientConfig;
 pub use reader::{From, ReadRecord, TopicReader};
 pub use settings::{ClientSettings, GroupProtocol};

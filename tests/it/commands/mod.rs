@@ -4,6 +4,7 @@
 mod afresh;
 mod carried_out;
 mod crash;
+mod dead_letters;
 mod desk;
 mod given_up;
 mod key_order;
@@ -30,6 +31,7 @@ pub(crate) fn register(suite: &mut Suite) {
     given_up::register(suite);
     refused::register(suite);
     unreadable::register(suite);
+    dead_letters::register(suite);
     registry::register(suite);
     processes::register(suite);
     crash::register(suite);
