@@ -172,13 +172,15 @@ fn key(record: &ReadRecord) -> Option<String> {
     record.key.as_deref().map(|key| readable(Some(key)))
 }
 
-/// Text without what moves the cursor, or hexadecimal digits.
+/// Text, with what moves the cursor escaped; hexadecimal digits of what is no text.
 fn readable(bytes: Option<&[u8]>) -> String {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => "null".to_owned(),
-        Some((_, Ok(text))) if !text.chars().any(char::is_control) => text.to_owned(),
-        Some((bytes, _)) => format!("0x{}", hex::encode(bytes)),
+    let Some(bytes) = bytes else { return "null".to_owned() };
+    let Ok(text) = std::str::from_utf8(bytes) else { return format!("0x{}", hex::encode(bytes)) };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
+    shown
 }
 
 /// A value: text may have lines.

@@ -311,7 +311,7 @@ async fn wrong_usage(env: &TestEnv) {
     let replies = env.name("replies");
     let cases: [(&[&str], i32, &str); 11] = [
         (&["--partition", "7"], 2, "there is no 7"),
-        (&["--partition", "-1"], 2, "--partition"),
+        (&["--partition", "-1"], 2, "'-1'"),
         (&["--offset", "0", "--from", "0"], 2, "--from"),
         (&["--from", "2", "--to", "1"], 2, "--to 1"),
         (&["--category", "UNAVAILBLE"], 2, "UNAVAILABLE"),
