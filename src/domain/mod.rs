@@ -5,6 +5,7 @@
 mod account;
 mod call;
 pub mod command;
+mod country;
 mod event;
 mod reply;
 mod secret;
@@ -17,6 +18,7 @@ pub use call::{
     VendorAnswer, Verdict,
 };
 pub use command::{Command, Operation};
+pub use country::is_country;
 pub use event::{Event, EventId, EventType, Unrecognized};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
 pub use secret::Secret;
