@@ -1,6 +1,8 @@
 //! What a dead letter says of itself, and the command it becomes again. PURE.
 
-use super::dead_letters::{ATTEMPTS, CATEGORY_CLASS, PREFIX, VALUE_DROPPED};
+use super::dead_letters::{
+    ATTEMPTS, CATEGORY_CLASS, HEADERS_DROPPED, KEY_DROPPED, PREFIX, VALUE_DROPPED,
+};
 use crate::{
     domain::ReplyCategory,
     kafka::{Headers, OutgoingRecord, ReadRecord},
@@ -25,8 +27,8 @@ pub struct Letter {
     pub message: Option<String>,
     /// How often it was sent to the vendor.
     pub attempts: Option<u32>,
-    /// Whether the value had to be left away.
-    pub value_dropped: bool,
+    /// Whether the value, the headers or the key had to be left away.
+    pub incomplete: bool,
 }
 
 /// Why a dead letter is not replayed.
@@ -36,8 +38,11 @@ pub enum Refusal {
     NoOrigin,
     #[error("it says that it came from the dead-letter topic itself")]
     OriginIsDeadLetterTopic,
-    #[error("its value was left away because it was too large (`wms_value_dropped`)")]
-    ValueDropped,
+    #[error(
+        "it is not whole: it was too large, and its value, headers or key were left away \
+         (`wms_value_dropped`)"
+    )]
+    Incomplete,
     #[error(
         "it ended UNKNOWN and may have taken effect; look at the vendor first, then name \
          --may-take-effect-twice"
@@ -69,7 +74,9 @@ impl Letter {
                 .and_then(ReplyCategory::of_name),
             message: error("exception.message").map(str::to_owned),
             attempts: text(ATTEMPTS).and_then(|n| n.parse().ok()),
-            value_dropped: text(VALUE_DROPPED) == Some("true"),
+            incomplete: [VALUE_DROPPED, HEADERS_DROPPED, KEY_DROPPED]
+                .iter()
+                .any(|name| text(name) == Some("true")),
         }
     }
 
@@ -85,8 +92,8 @@ impl Letter {
         if topic == letters {
             return Err(Refusal::OriginIsDeadLetterTopic);
         }
-        if self.value_dropped {
-            return Err(Refusal::ValueDropped);
+        if self.incomplete {
+            return Err(Refusal::Incomplete);
         }
         match self.category {
             Some(ReplyCategory::Uncertain) if !twice => Err(Refusal::MayHaveTakenEffect),
@@ -162,7 +169,7 @@ mod tests {
                 category: Some(category),
                 message: Some("why".to_owned()),
                 attempts: Some(5),
-                value_dropped: false,
+                incomplete: false,
             };
             assert_eq!(Letter::of(&written(&outcome).headers), expected);
         }
@@ -202,10 +209,8 @@ mod tests {
             letter.headers.push((name.to_owned(), Some(value.to_vec())));
             letter
         };
-        let dropped = read(dead_letters::without_value(OutgoingRecord {
-            headers: written(&failed).headers,
-            ..OutgoingRecord::default()
-        }));
+        let mut dropped = written(&failed);
+        dropped.headers.push(("wms_value_dropped".to_owned(), Some(b"true".to_vec())));
         let class = "__connect.errors.exception.class.name";
         let topic = "__connect.errors.topic";
         let table = [
@@ -222,7 +227,7 @@ mod tests {
                 Some(Refusal::OriginIsDeadLetterTopic),
                 Some(Refusal::OriginIsDeadLetterTopic),
             ),
-            (dropped, Some(Refusal::ValueDropped), Some(Refusal::ValueDropped)),
+            (dropped, Some(Refusal::Incomplete), Some(Refusal::Incomplete)),
             (with("__connect.errors.partition", b"-1"), None, None),
             (with("__connect.errors.partition", b"x"), None, None),
         ];

@@ -147,7 +147,7 @@ fn summary(record: &ReadRecord, says: &Letter) -> Map<String, Value> {
     add("commandPartition", json!(says.partition));
     add("commandOffset", json!(says.offset));
     add("bytes", json!(record.payload.as_ref().map(Vec::len)));
-    add("valueDropped", json!(says.value_dropped));
+    add("incomplete", json!(says.incomplete));
     put(&mut members, "key", record.key.as_deref());
     members
 }

@@ -16,6 +16,7 @@ mod processes;
 mod refused;
 mod registry;
 mod replies;
+mod reply_limits;
 mod samples;
 mod unreadable;
 
@@ -24,6 +25,7 @@ use crate::support::suite::Suite;
 pub(crate) fn register(suite: &mut Suite) {
     carried_out::register(suite);
     replies::register(suite);
+    reply_limits::register(suite);
     key_order::register(suite);
     offsets::register(suite);
     afresh::register(suite);
