@@ -195,6 +195,39 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// Through the dead letters and back, as often as one likes, a command stays what it was.
+        #[test]
+        fn a_round_trip_keeps_the_command(
+            key in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20)),
+            payload in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)),
+            names in proptest::collection::vec("(kafka_|ce_|wms_x|__connect|x)[a-zé]{0,3}", 0..8),
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..8),
+            hops in 1_u32..4,
+        ) {
+            let value = |n: usize| (n % 3 > 0).then(|| bytes.iter().copied().take(n).collect());
+            let headers: Headers =
+                names.into_iter().enumerate().map(|(n, name)| (name, value(n))).collect();
+            let at = Coordinates { topic: Arc::from("t"), partition: 1, offset: 2 };
+            let mut command = Record { at, key, payload, headers, timestamp: None };
+            let first = (command.key.clone(), command.payload.clone(), command.headers.clone());
+            for attempts in 0..hops {
+                let outcome = Outcome::unknown(Details::default(), "é\n");
+                let letter = dead_letters::record(
+                    &command, &outcome, attempts, Stage::Reading, "c", "t.dlq".to_owned(),
+                );
+                let again = super::command(&read(letter), true).unwrap();
+                proptest::prop_assert_eq!((again.topic.as_str(), again.partition), ("t", Some(1)));
+                command.headers = again.headers;
+                (command.key, command.payload) = (again.key, again.payload);
+            }
+            let attempts = command.headers.pop();
+            let sent = (hops - 1).to_string().into_bytes();
+            proptest::prop_assert_eq!(attempts, Some((ATTEMPTS.to_owned(), Some(sent))));
+            proptest::prop_assert_eq!((command.key, command.payload, command.headers), first);
+        }
+    }
+
     #[test]
     fn what_may_not_be_replayed_is_refused() {
         let failed = Outcome::failed(ReplyCategory::Unavailable, Details::default(), "away");
