@@ -64,7 +64,7 @@ impl Work<'_> {
         };
         let deps = Deps {
             reads: Codec {
-                reader: CommandReader::new(self.registry, reading_limits(&self.config)),
+                reader: CommandReader::new(self.registry, reading_limits(self.config)),
                 encoders: self.encoders,
             },
             calls: Client(Arc::clone(&self.api_client)),

@@ -205,7 +205,7 @@ mod tests {
             bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..8),
             hops in 1_u32..4,
         ) {
-            let value = |n: usize| (n % 3 > 0).then(|| bytes.iter().copied().take(n).collect());
+            let value = |n: usize| (!n.is_multiple_of(3)).then(|| bytes.iter().copied().take(n).collect());
             let headers: Headers =
                 names.into_iter().enumerate().map(|(n, name)| (name, value(n))).collect();
             let at = Coordinates { topic: Arc::from("t"), partition: 1, offset: 2 };

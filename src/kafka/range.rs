@@ -48,7 +48,7 @@ pub enum RangeError {
         partition: i32,
         offset: i64,
         silence: Duration,
-        last: Option<KafkaError>,
+        last: Option<Box<KafkaError>>,
     },
 }
 
@@ -134,7 +134,7 @@ impl RangeReader {
                     return Ok(ControlFlow::Continue(()));
                 }
                 Some(Err(error)) if is_final(&error) => return Err(refused(error)),
-                Some(Err(error)) => last = Some(error),
+                Some(Err(error)) => last = Some(Box::new(error)),
                 Some(Ok(_)) | None => {}
             }
             if Instant::now() >= deadline {

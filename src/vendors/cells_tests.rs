@@ -329,7 +329,7 @@ fn body(vendor: &dyn Vendor, command: &Command) -> Value {
             let text = fields.iter().find(|(name, _)| *name == "bizParam").map(|(_, text)| text);
             serde_json::from_str(text.unwrap()).unwrap()
         }
-        other => panic!("{other:?}"),
+        other @ Body::Empty => panic!("{other:?}"),
     }
 }
 

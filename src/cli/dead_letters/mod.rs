@@ -23,9 +23,11 @@ pub(super) fn run(config: &Config, action: &DeadLetters, output: &Output) -> Res
             let registry = app::registry(config).map_err(CliError::failed)?;
             let accounts = Accounts::new(config, registry, runtime.handle().clone());
             let listing = Listing::new(accounts, options.json);
-            selected(&options.which)?
-                .each(|letter| Ok(output.line(listing.line(&letter))))
-                .map(drop)
+            let list = |letter| {
+                output.line(listing.line(&letter));
+                Ok(())
+            };
+            selected(&options.which)?.each(list).map(drop)
         }
         DeadLetters::Show(options) => {
             let show = |letter| {

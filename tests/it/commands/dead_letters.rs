@@ -276,7 +276,7 @@ async fn what_cannot_be_sent_is_said(env: &TestEnv) {
     let missing = env.name("commands.missing.dlq");
     let to_missing = |key: &str| {
         let record = letter(&missing, key, "UNAVAILABLE");
-        record.to_topic(&dlq).partition(0)
+        record.sent_to(&dlq).partition(0)
     };
     let one = Outgoing::to(&dlq).partition(0).key("N-0").value("{}");
     env.send(one.header("__connect.errors.exception.class.name", "wms.commands.EXPIRED")).await;

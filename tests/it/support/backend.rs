@@ -275,7 +275,7 @@ impl Outgoing {
     }
 
     /// The same for another topic.
-    pub(crate) fn to_topic(mut self, topic: &str) -> Self {
+    pub(crate) fn sent_to(mut self, topic: &str) -> Self {
         topic.clone_into(&mut self.topic);
         self
     }
