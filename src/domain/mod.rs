@@ -7,6 +7,7 @@ mod call;
 pub mod command;
 mod country;
 mod event;
+pub mod json;
 mod reply;
 mod secret;
 mod tokens;
@@ -23,4 +24,6 @@ pub use event::{Event, EventId, EventType, Unrecognized};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
 pub use secret::Secret;
 pub use tokens::{TokenRefusal, Tokens};
-pub use webhook::{Answer, Received, Refusal, SignatureHint, Unverified, Verified, Webhook};
+pub use webhook::{
+    Answer, Content, Received, Refusal, SignatureHint, Unverified, Verified, Webhook,
+};
