@@ -229,9 +229,10 @@ pub enum DeadLetters {
 pub struct DeadLetterSelection {
     /// A dead-letter topic, or the command topic whose dead letters are meant
     pub topic: String,
+    /// Only those in this partition
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
-    /// Only the one at this offset
+    /// Only the one at this offset, in every partition unless one is named
     #[arg(long, value_name = "N", conflicts_with_all = ["from", "to"],
           value_parser = clap::value_parser!(i64).range(0..))]
     pub offset: Option<i64>,
