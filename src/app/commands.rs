@@ -61,7 +61,7 @@ impl Work<'_> {
         };
         let deps = Deps {
             reads: Codec {
-                reader: CommandReader::new(self.registry, Limits::default()),
+                reader: CommandReader::new(self.registry, reading_limits(self.config)),
                 encoders: self.encoders,
             },
             calls: Client(Arc::clone(&self.api_client)),
@@ -295,5 +295,15 @@ impl commands::Metrics for Counted {
     fn group(&self, joined: bool, _partitions: usize) {
         let state = if joined { Ok(()) } else { Err("the group is not joined".to_owned()) };
         self.readiness.set("commands", state);
+    }
+}
+
+/// The bounds within which commands are read.
+fn reading_limits(config: &Config) -> Limits {
+    let reading = &config.commands.reading;
+    Limits {
+        bytes: usize::try_from(reading.max_bytes).unwrap_or(usize::MAX),
+        values: reading.max_values,
+        depth: reading.max_depth,
     }
 }

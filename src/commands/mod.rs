@@ -9,7 +9,7 @@
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
 //! `key_order` (what may start), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
 //! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
-//! which headers).
+//! which headers), `replay` (what a dead letter says, and the command it becomes again).
 
 mod assignment;
 mod committer;
@@ -23,6 +23,7 @@ pub mod outcome;
 mod pipeline;
 mod ports;
 mod posting;
+pub mod replay;
 pub mod replies;
 pub mod retry;
 mod settings;

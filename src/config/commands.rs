@@ -27,6 +27,8 @@ pub struct Commands {
     pub retry: Retry,
     /// `[commands.circuit]`
     pub circuit: Circuit,
+    /// `[commands.reading]`
+    pub reading: Reading,
 }
 
 /// The protocol of the consumer group.
@@ -69,6 +71,33 @@ pub struct Circuit {
     pub probe_after: Duration,
 }
 
+/// `[commands.reading]`: how much one command may ask of whoever reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The largest value. Default: 8 MiB.
+    pub max_bytes: u64,
+    /// The most fields, items and map entries in it. Default: 500,000.
+    pub max_values: usize,
+    /// How deep it may be nested. Default: 64.
+    pub max_depth: usize,
+}
+
+/// What reads JSON by itself goes no deeper.
+const DEEPEST: usize = 100;
+
+impl Reading {
+    fn read(mut section: Section<'_>) -> Option<Self> {
+        let max_bytes = section.size("max_bytes");
+        let max_values = section.count("max_values");
+        let max_depth = section.count("max_depth");
+        if max_depth.is_some_and(|depth| depth > DEEPEST) {
+            section.problem("max_depth", format_args!("is more than {DEEPEST}; lower it"));
+        }
+        section.finish();
+        Some(Self { max_bytes: max_bytes?, max_values: max_values?, max_depth: max_depth? })
+    }
+}
+
 impl Commands {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let group_id = section.text("group_id");
@@ -86,6 +115,7 @@ impl Commands {
         );
         let retry = Retry::read(section.section("retry"));
         let circuit = Circuit::read(section.section("circuit"));
+        let reading = Reading::read(section.section("reading"));
         section.finish();
         Some(Self {
             group_id: group_id?,
@@ -97,6 +127,7 @@ impl Commands {
             ignored_fields: ignored_fields?,
             retry: retry?,
             circuit: circuit?,
+            reading: reading?,
         })
     }
 }

@@ -65,6 +65,9 @@ impl ClientSettings {
             // by themselves while requests are in flight.
             .set("linger.ms", "0")
             .set("compression.type", "lz4")
+            // How long a missing topic is taken for one that is just being made. A command that
+            // names a reply topic that does not exist would wait the default of 30 s.
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("queue.buffering.max.kbytes", "131072")
             .set("queue.buffering.max.messages", "200000");
         for (name, value) in &self.producer {

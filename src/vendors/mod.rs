@@ -12,6 +12,8 @@ use crate::domain::{
 };
 
 #[cfg(test)]
+mod cells_tests;
+#[cfg(test)]
 mod codes_page_tests;
 pub mod jfwms;
 pub mod qianyi;

@@ -48,6 +48,7 @@
 //! | `examples` | runs the programs of `examples/` |
 //! | `kafka` | `Broker`: start, `kill9`, `stop`, `freeze`, `restart` |
 //! | `registry` | `Registry`: register, compatibility, decode, encode |
+//! | `registry_front` | a registry in front of it that knows GUIDs and may be away |
 //! | `python` | runs the scripts of `tests/interop/` |
 //! | `parts` | fetches what the above are made of |
 //! | `vendor` | webhooks as the vendors send them, signed by the tests themselves |

@@ -4,6 +4,7 @@
 mod afresh;
 mod carried_out;
 mod crash;
+mod dead_letters;
 mod desk;
 mod given_up;
 mod key_order;
@@ -15,6 +16,7 @@ mod processes;
 mod refused;
 mod registry;
 mod replies;
+mod reply_limits;
 mod samples;
 mod tokens;
 mod unreadable;
@@ -24,6 +26,7 @@ use crate::support::suite::Suite;
 pub(crate) fn register(suite: &mut Suite) {
     carried_out::register(suite);
     replies::register(suite);
+    reply_limits::register(suite);
     key_order::register(suite);
     offsets::register(suite);
     afresh::register(suite);
@@ -32,6 +35,7 @@ pub(crate) fn register(suite: &mut Suite) {
     refused::register(suite);
     tokens::register(suite);
     unreadable::register(suite);
+    dead_letters::register(suite);
     registry::register(suite);
     processes::register(suite);
     crash::register(suite);
