@@ -34,7 +34,9 @@ use crate::{
     vendors::Vendor,
 };
 
+pub use body::form as form_fields;
 pub use server::WebhookServer;
+pub use source::sender;
 
 /// What to do with signed data that comes back under another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
