@@ -15,6 +15,8 @@ use crate::domain::{
 mod codes_page_tests;
 pub mod jfwms;
 pub mod qianyi;
+#[cfg(test)]
+mod round_trip_tests;
 
 /// The types of webhooks of one vendor, known without an account of it.
 #[derive(Debug)]

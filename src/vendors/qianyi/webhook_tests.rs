@@ -220,7 +220,7 @@ fn loose_types_decode_and_nothing_is_lost() {
             "snInfo": "{\"a\": [1]}",
             "extra": {"status": "\"A\"", "price": "1.10", "big": "12345678901234567890123"},
             "skuList": [{"sku": "5", "quantity": 3, "goodNum": 2,
-                "extra": {"damageNum": "\"\"", "x": "[null,{\"y\":1.0}]"}}]}),
+                "extra": {"goodNum": "\"2.0\"", "damageNum": "\"\"", "x": "[null,{\"y\":1.0}]"}}]}),
     );
     check(
         "PUSH_SALES_ORDER_SHIPPING_INFO",
