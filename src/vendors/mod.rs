@@ -11,6 +11,7 @@ use crate::domain::{
     Verified, Webhook,
 };
 
+mod bounds;
 #[cfg(test)]
 mod codes_page_tests;
 pub mod jfwms;

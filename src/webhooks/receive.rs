@@ -191,12 +191,14 @@ async fn process(
 ) -> Done {
     let account = &state.account;
     let settings = &webhooks.settings;
-    let forwarded: Vec<&str> = parts
+    // Bytes that are no text must not hide what a proxy wrote behind them.
+    let forwarded: Vec<_> = parts
         .headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
+    let forwarded: Vec<&str> = forwarded.iter().map(|value| &**value).collect();
     let sender = source::sender(peer, &forwarded, &settings.trusted_proxies);
     if !account.allowed_sources.is_empty() && !source::contains(&account.allowed_sources, sender) {
         tracing::warn!(account = %account.name, %sender, "a webhook came from an address that is not allowed");

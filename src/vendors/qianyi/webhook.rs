@@ -18,7 +18,7 @@ use crate::domain::{
     Answer, Event, EventId, Received, Refusal, SignatureHint, Unrecognized, Unverified, Verified,
     Webhook,
 };
-use crate::vendors::OwnerOf;
+use crate::vendors::{OwnerOf, bounds};
 
 /// The one form in which the vendor signs, and its samples agree.
 pub(super) const SIGNATURE_FORM: &str = "documented";
@@ -146,6 +146,7 @@ pub(super) fn decode(
         .iter()
         .find(|event_type| event_type.name == state.type_name)
         .ok_or(Unrecognized::UnknownType)?;
+    bounds::check(state.members.iter().map(|(_, text)| text.as_str()))?;
     let member = |name: &str| {
         state.members.iter().find(|(member, _)| member == name).map(|(_, text)| text.as_str())
     };

@@ -263,3 +263,96 @@ fn the_judge_notices_what_is_lost_changed_or_invented() {
         assert!(oracle::jfwms(other, "order", &["sign"], &fields).is_err(), "{other}");
     }
 }
+
+/// The largest body that the listener takes by default.
+const MAX_BODY: usize = 768 * 1024;
+/// What the client refuses by default (librdkafka's `message.max.bytes`), below the broker's limit.
+const MAX_RECORD: usize = 1_000_000;
+
+/// No webhook becomes a record that the broker would refuse, however it is made.
+#[test]
+fn the_largest_webhooks_become_records_that_fit_or_are_unrecognized() {
+    let full = |head: &str, part: &str, tail: &str, count: usize| {
+        let room = MAX_BODY - 1_000 - head.len() - tail.len();
+        let parts = part.repeat(count.min(room / part.len()));
+        format!("{head}{}{tail}", parts.strip_suffix(',').unwrap())
+    };
+    let lines = |part: &str, count| full(r#"{"asnNumber":"1","skuList":["#, part, "]}", count);
+    // As many empty lines as are allowed, and the rest of the room for one text.
+    let most = lines("{},", 19_999);
+    let note = "n".repeat(MAX_BODY - 1_000 - most.len());
+    let most = most.replacen('{', &format!("{{\"note\":\"{note}\","), 1);
+    for (service_type, biz_param, refused) in [
+        ("PUSH_ASN_ORDER", most, None),
+        ("PUSH_ASN_ORDER", lines("{},", usize::MAX), Some("objects, more than 20000")),
+        (
+            "PUSH_ASN_ORDER",
+            lines(r#"{"sku":"A-1","quantity":1,"goodNum":1,"damageNum":0},"#, usize::MAX),
+            None,
+        ),
+        (
+            "PUSH_TRACKING_PACKAGE",
+            full("{", r#""":1,"#, r#","orderNumber":1}"#, usize::MAX),
+            Some("members and elements, more than 100000"),
+        ),
+        ("PUSH_ODO_ORDER", full(r#"{"number":1,"x":""#, "仓,", "\"}", usize::MAX), None),
+    ] {
+        let sign = SignedRequest {
+            app_id: "TEST",
+            biz_param: &biz_param,
+            service_type,
+            timestamp: "1754272685482",
+        }
+        .sign(&Secret::new(SECRET));
+        let fields = [
+            ("sign", sign.as_str()),
+            ("appId", "TEST"),
+            ("bizParam", &biz_param),
+            ("serviceType", service_type),
+            ("timestamp", "1754272685482"),
+        ];
+        let received = Received {
+            account: account(),
+            body: Bytes::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            form: Some(fields.map(|(n, v)| (n.to_owned(), v.to_owned())).into()),
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let webhook = qianyi().verify(Webhook::new(received), SignatureHint::ANY).unwrap();
+        match (qianyi().decode(&webhook, &|_| Some(account())), refused) {
+            (Ok(event), None) => {
+                let (bytes, fields) = written(&event);
+                assert!(bytes + 2_000 < MAX_RECORD, "{bytes}");
+                assert_eq!(oracle::qianyi(&biz_param, "1754272685482", &[], &fields), Ok(()));
+            }
+            (Err(Unrecognized::Undecodable(reason)), Some(refused)) => {
+                assert!(reason.ends_with(refused), "{reason}");
+            }
+            (other, refused) => panic!("{other:?} {refused:?}"),
+        }
+    }
+    // JFWMS, whose lines have required members.
+    for (data, refused) in [
+        (full(r#"{"skuList":["#, r#"{"sku":"","num":1},"#, "]}", usize::MAX), "objects"),
+        (full(r#"{"skuList":["#, r#"{"sku":"","num":1},"#, "]}", 19_000), ""),
+        (full("{", r#""":1,"#, "}", usize::MAX), "members and elements"),
+    ] {
+        let sign = WebhookForm::RawDataFirst.sign(&data, &Secret::new(SECRET)).sign;
+        let received = Received {
+            account: account(),
+            body: Bytes::from(format!(r#"{{"type":"return","data":{data}}}"#)),
+            headers: vec![("sign".to_owned(), sign)],
+            query: Vec::new(),
+            form: None,
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let webhook = jfwms().verify(Webhook::new(received), SignatureHint::ANY).unwrap();
+        match jfwms().decode(&webhook, &|_| Some(account())) {
+            Ok(event) => assert!(refused.is_empty() && written(&event).0 + 2_000 < MAX_RECORD),
+            Err(reason) => {
+                assert!(!refused.is_empty() && reason.to_string().contains(refused), "{reason}");
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::{
     fields::{Extra, Fields, local_time},
 };
 use crate::domain::{Event, Unrecognized, Verified, Webhook};
-use crate::vendors::OwnerOf;
+use crate::vendors::{OwnerOf, bounds};
 
 /// What every record begins with.
 struct Head {
@@ -130,6 +130,7 @@ pub(in super::super) fn decode(
         .iter()
         .find(|event_type| event_type.name == state.type_name)
         .ok_or(Unrecognized::UnknownType)?;
+    bounds::check(state.members.iter().map(|(_, raw)| raw.as_str()))?;
 
     let members = state.members.iter().map(|(name, raw)| (name.as_str().into(), raw.as_str()));
     let mut frame = Fields::new("", json::Members(members.collect()));
