@@ -18,6 +18,8 @@ pub mod jfwms;
 pub mod qianyi;
 #[cfg(test)]
 mod round_trip_tests;
+#[cfg(test)]
+mod signature_tests;
 
 /// The types of webhooks of one vendor, known without an account of it.
 #[derive(Debug)]

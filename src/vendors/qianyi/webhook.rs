@@ -123,7 +123,12 @@ pub(super) fn verify(
     }
     let event_id = EventId::of(qianyi.account(), &service_type, [("bizParam", &*biz_param)]);
     let mut signed_digest = [0; 16];
-    let digest = Sha256::digest(biz_param.as_bytes());
+    // The type is signed too: the same content under another type is another push, not a replay.
+    let digest = Sha256::new()
+        .chain_update(service_type.as_bytes())
+        .chain_update([0])
+        .chain_update(biz_param.as_bytes())
+        .finalize();
     signed_digest.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
     let mut members = vec![("bizParam".to_owned(), biz_param), ("timestamp".to_owned(), timestamp)];
     members.extend(frame.others);

@@ -287,6 +287,18 @@ fn a_json_frame_is_read_like_a_form_and_keeps_its_other_members() {
     }
 }
 
+/// The type is under the signature, so a push of another type with the same content is genuine.
+#[test]
+fn the_digest_of_what_is_signed_covers_the_type() {
+    let digest = |service_type: &str, biz_param: &str| {
+        verified(push(service_type, biz_param)).state().signed_digest
+    };
+    let first = digest("PUSH_TRACKING_PACKAGE", r#"{"orderNumber":"S"}"#);
+    assert_eq!(first, digest("PUSH_TRACKING_PACKAGE", r#"{"orderNumber":"S"}"#));
+    assert_ne!(first, digest("PUSH_SALES_ORDER_SHIPPING_INFO", r#"{"orderNumber":"S"}"#));
+    assert_ne!(first, digest("PUSH_TRACKING_PACKAGE", r#"{"orderNumber":"T"}"#));
+}
+
 #[test]
 fn a_frame_that_is_not_this_accounts_is_refused() {
     let biz_param = r#"{"asnNumber":"A"}"#;

@@ -180,8 +180,6 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn nothing_of_a_jfwms_webhook_is_lost(choices in choices(), spoilt in any::<bool>()) {
         let vendor = jfwms();

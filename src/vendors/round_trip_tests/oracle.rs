@@ -184,12 +184,13 @@ pub fn nothing_lost(
     frame: &[(String, Vec<&str>)],
 ) -> Result<(), String> {
     let mut extra = object(fields, data, "")?;
+    let longest = extra.keys().map(String::len).max().unwrap_or_default();
     for (name, raws) in frame {
         let text = combined(raws);
         let mut key = name.clone();
         while extra.get(&key) != Some(&text) {
             key.insert_str(0, "$.");
-            if key.len() > 2 * extra.len() + name.len() + 2 {
+            if key.len() > longest {
                 return Err(format!("the frame's `{name}` is lost: {text}"));
             }
         }
