@@ -11,7 +11,8 @@
 //!
 //! The vendor is a bare stub in a process of its own, so that its processor time is not counted;
 //! the account has no limits. Settings: `BENCH_COMMANDS` (10000), `BENCH_KEYS` (100),
-//! `BENCH_VENDOR_MS` (20), `BENCH_ROUNDS` (3), `BENCH_WAITING` (`1000,1000000`).
+//! `BENCH_VENDOR_MS` (20), `BENCH_ROUNDS` (3), `BENCH_WAITING` (`1000,1000000`), `BENCH_CONFIG`
+//! (TOML behind the connector's configuration).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -230,9 +231,11 @@ client_id = "bench"
 client_secret = "4a506ccaf37e400bac4a42d2dc5f600a"
 access_token = "bench"
 user_id = "1"
+{}
 "#,
             self.servers,
-            url.trim()
+            url.trim(),
+            setting("BENCH_CONFIG", String::new()),
         );
         let file = folder.path().join("bench.toml");
         std::fs::write(&file, &config).unwrap();
@@ -357,7 +360,7 @@ user_id = "1"
 fn connector(file: &Path, ready: &str, runtime: &tokio::runtime::Runtime) -> Process {
     let child = Command::new(env!("CARGO_BIN_EXE_wms-connector"))
         .args(["run", "--only", "commands", "--config", file.to_str().unwrap()])
-        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()))
         .spawn()
         .unwrap();
     let process = Process(child);

@@ -95,7 +95,7 @@ impl Work<'_> {
             refuse_ignored_fields: commands.ignored_fields == config::IgnoredFields::Reject,
             connector_name: CONNECTOR_NAME.to_owned(),
             max_in_flight: commands.max_in_flight,
-            max_in_flight_per_account: (commands.max_in_flight * 3 / 4).max(1),
+            max_in_flight_per_account: commands.max_in_flight_per_account,
             window: commands.window,
             call_timeout: commands.call_timeout,
             session: session.unwrap_or(SESSION),

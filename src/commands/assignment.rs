@@ -13,10 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::offsets::{Commit, Fetched, METADATA_LIMIT, NoRoom, Window};
+use super::{
+    contact::{Contact, Moment},
+    offsets::{Commit, Fetched, METADATA_LIMIT, NoRoom, Window},
+};
 
 /// Locks for a moment; nothing that is done under these locks can panic half-way.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -155,41 +157,6 @@ impl Drop for Held {
     }
 }
 
-/// A moment on both clocks.
-type Heard = (Instant, Timestamp);
-
-/// The last sign of life from the group.
-///
-/// A process that was frozen past its session wakes up without knowing that its partitions are
-/// somebody else's by now. Both clocks count: the monotonic one does not run while a machine
-/// sleeps, the other may be set.
-#[derive(Debug, Default)]
-pub(super) struct Contact {
-    /// The last one, and the one before it that is believed: whatever the group said with the
-    /// last one (that the partitions are lost, perhaps) has been handled by the next.
-    seen: Mutex<(Option<Heard>, Option<Heard>)>,
-}
-
-impl Contact {
-    /// The group's coordinator was heard from `ago`.
-    pub(super) fn heard(&self, ago: Duration) {
-        let now = Instant::now();
-        let wall = crate::clock::now();
-        let Some(at) = now.checked_sub(ago) else { return };
-        let mut seen = locked(&self.seen);
-        seen.1 = seen.0;
-        seen.0 = Some((at, wall.checked_sub(ago).unwrap_or(wall)));
-    }
-
-    /// How long a call may still begin.
-    pub(super) fn left(&self, session: Duration) -> Duration {
-        let Some((at, wall)) = locked(&self.seen).1 else { return Duration::ZERO };
-        let passed = crate::clock::now().duration_since(wall);
-        let passed = Duration::try_from(passed).unwrap_or(Duration::ZERO);
-        session.saturating_sub(at.elapsed().max(passed))
-    }
-}
-
 /// Assignments by topic and partition.
 pub(super) type ByPartition = HashMap<(Arc<str>, i32), Arc<Assignment>>;
 
@@ -197,7 +164,7 @@ pub(super) type ByPartition = HashMap<(Arc<str>, i32), Arc<Assignment>>;
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) active: Mutex<ByPartition>,
-    pub(super) contact: Contact,
+    contact: Mutex<Contact>,
     pub(super) buffered: Arc<AtomicUsize>,
 }
 
@@ -205,24 +172,30 @@ impl Group {
     pub(super) fn active(&self) -> Vec<Arc<Assignment>> {
         locked(&self.active).values().cloned().collect()
     }
+
+    /// The loop that polls came round.
+    pub(super) fn polled(&self) {
+        locked(&self.contact).polled(now());
+    }
+
+    /// The coordinator was heard from `ago`.
+    pub(super) fn heard(&self, ago: Duration) {
+        if let Some(at) = now().before(ago) {
+            locked(&self.contact).heard(at);
+        }
+    }
+
+    /// The group said that this process is not of it.
+    pub(super) fn forget_contact(&self) {
+        locked(&self.contact).forget();
+    }
+
+    /// How long a call may still begin.
+    pub(super) fn left(&self, session: Duration) -> Duration {
+        locked(&self.contact).left(session, now())
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sign_of_life_counts_once_the_next_one_came() {
-        let contact = Contact::default();
-        let session = Duration::from_secs(45);
-        assert_eq!(contact.left(session), Duration::ZERO);
-        contact.heard(Duration::from_secs(1));
-        assert_eq!(contact.left(session), Duration::ZERO);
-        contact.heard(Duration::ZERO);
-        let left = contact.left(session);
-        assert!(left <= Duration::from_secs(44) && left > Duration::from_secs(40), "{left:?}");
-        contact.heard(Duration::from_secs(50));
-        contact.heard(Duration::from_secs(51));
-        assert_eq!(contact.left(session), Duration::ZERO);
-    }
+fn now() -> Moment {
+    Moment { monotonic: Instant::now(), wall: crate::clock::now() }
 }

@@ -21,6 +21,7 @@ use rdkafka::{
 use tokio::sync::oneshot;
 
 use super::{
+    Settings,
     assignment::{Assignment, Group, Uncommitted},
     consumer::Context,
     offsets::METADATA_LIMIT,
@@ -45,8 +46,9 @@ pub(super) fn serve(
     consumer: &BaseConsumer<Context>,
     group: &Group,
     jobs: &Receiver<Job>,
-    every: Duration,
+    settings: &Settings,
 ) {
+    let (every, session) = (settings.commit_every, settings.session);
     let mut metadata_limit = METADATA_LIMIT;
     let mut next = Instant::now() + every;
     loop {
@@ -60,7 +62,7 @@ pub(super) fn serve(
             match this {
                 Job::Begin { assignment, answer } => begins.push((assignment, answer)),
                 Job::Last { assignments, answer } => {
-                    let done = commit(consumer, &assignments, &mut metadata_limit);
+                    let done = commit(consumer, group, &assignments, &mut metadata_limit);
                     answer.send(done).ok();
                 }
                 Job::Fetch { partitions, answer } => {
@@ -73,8 +75,9 @@ pub(super) fn serve(
             // One partition a commit: the result of a commit of several does not say which of
             // them was refused. Beginnings of one partition share a commit.
             let alone = [Arc::clone(&assignment)];
-            let done =
-                !assignment.stop.is_cancelled() && commit(consumer, &alone, &mut metadata_limit);
+            let done = !assignment.stop.is_cancelled()
+                && !group.left(session).is_zero()
+                && commit(consumer, group, &alone, &mut metadata_limit);
             let mut answers = vec![answer];
             let mut index = 0;
             while index < begins.len() {
@@ -90,7 +93,11 @@ pub(super) fn serve(
             }
         }
         if Instant::now() >= next {
-            commit(consumer, &group.active(), &mut metadata_limit);
+            // Who was not heard from for a session has nothing to say about these partitions; a
+            // commit under a membership that begins anew would take back what their owner said.
+            if !group.left(session).is_zero() {
+                commit(consumer, group, &group.active(), &mut metadata_limit);
+            }
             next = Instant::now() + every;
         }
     }
@@ -99,6 +106,7 @@ pub(super) fn serve(
 /// Commits what has changed. `false` where nobody knows that it is committed.
 fn commit(
     consumer: &BaseConsumer<Context>,
+    group: &Group,
     assignments: &[Arc<Assignment>],
     metadata_limit: &mut usize,
 ) -> bool {
@@ -136,9 +144,19 @@ fn commit(
             complete
         }
         Err(error) => {
-            if let KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge) = error {
-                // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
-                *metadata_limit /= 2;
+            if let KafkaError::ConsumerCommit(code) = error {
+                match code {
+                    // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
+                    RDKafkaErrorCode::OffsetMetadataTooLarge => *metadata_limit /= 2,
+                    // The coordinator answers, and says that we are not of the group any more: no
+                    // call begins on that answer.
+                    RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::StaleMemberEpoch
+                    | RDKafkaErrorCode::FencedMemberEpoch => group.forget_contact(),
+                    _ => {}
+                }
             }
             tracing::warn!(%error, partitions = changed.len(), "offsets were not committed; trying again");
             false

@@ -80,7 +80,7 @@ impl ClientContext for Context {
         if let Some(broker) = coordinator
             && let Ok(idle) = u64::try_from(broker.rxidle)
         {
-            self.group.contact.heard(Duration::from_micros(idle));
+            self.group.heard(Duration::from_micros(idle));
         }
         let active = self.group.active();
         let joined = statistics.cgrp.is_some_and(|group| group.join_state == "steady");
@@ -265,6 +265,7 @@ impl Loop {
         let mut paused: HashMap<(Arc<str>, i32), Arc<Assignment>> = HashMap::new();
         let mut result = Ok(());
         while !self.stop.is_cancelled() {
+            self.group.polled();
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => self.take(&message, &mut paused),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
@@ -320,7 +321,8 @@ impl Loop {
     }
 
     fn resume(&self, paused: &mut HashMap<(Arc<str>, i32), Arc<Assignment>>) {
-        let room = self.settings.window.saturating_sub(self.settings.window / 4).max(1);
+        // At half of the window: each pause throws away what was fetched ahead.
+        let room = self.settings.window.div_ceil(2);
         let free = self.group.buffered.load(Ordering::Relaxed) < self.settings.max_buffered_bytes;
         paused.retain(|(topic, partition), assignment| {
             if assignment.stop.is_cancelled() {
@@ -480,6 +482,7 @@ impl Loop {
         let until = Instant::now() + self.settings.shutdown_timeout;
         let wait = |done: &dyn Fn() -> bool| {
             while !done() && Instant::now() < until {
+                self.group.polled();
                 // Records that still come are not taken; the session stays alive.
                 drop(self.consumer.poll(POLL));
             }

@@ -13,6 +13,8 @@ pub struct Commands {
     pub group_protocol: GroupProtocol,
     /// How many commands are worked on at a time. Default: 256.
     pub max_in_flight: usize,
+    /// How many of them may be one account's. Default: 256.
+    pub max_in_flight_per_account: usize,
     /// How many records of a partition may lie between the oldest unfinished and the newest
     /// fetched one. Default: 1,000.
     pub window: usize,
@@ -77,6 +79,7 @@ impl Commands {
             &[("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)],
         );
         let max_in_flight = section.count("max_in_flight");
+        let max_in_flight_per_account = section.count("max_in_flight_per_account");
         let window = section.count("window");
         let reply_topics = section.texts("reply_topics");
         let call_timeout = section.duration("call_timeout");
@@ -91,6 +94,7 @@ impl Commands {
             group_id: group_id?,
             group_protocol: group_protocol?,
             max_in_flight: max_in_flight?,
+            max_in_flight_per_account: max_in_flight_per_account?,
             window: window?,
             reply_topics: reply_topics?,
             call_timeout: call_timeout?,

@@ -83,7 +83,15 @@ impl ClientSettings {
 
     /// The consumer of the command topics.
     pub fn command_consumer(&self, group_id: &str, protocol: GroupProtocol) -> ClientConfig {
-        let mut config = self.bounded_consumer();
+        let mut config = self.bounded_consumer(&[
+            // What is fetched ahead of a full window is thrown away when the partition pauses, and
+            // fetched again: little ahead is enough, and costs little however many wait.
+            ("queued.min.messages", "1000"),
+            // With so little ahead the queue is often full for a moment; by default the next fetch
+            // would then come a second later.
+            ("fetch.queue.backoff.ms", "10"),
+            ("fetch.message.max.bytes", "262144"),
+        ]);
         config.set("group.id", group_id).set("auto.offset.reset", "earliest");
         match protocol {
             GroupProtocol::Classic => {
@@ -101,7 +109,7 @@ impl ClientSettings {
 
     /// A consumer that assigns its partitions itself and commits nothing.
     pub fn reader(&self) -> ClientConfig {
-        let mut config = self.bounded_consumer();
+        let mut config = self.bounded_consumer(&[]);
         // librdkafka wants a group's name even where no group is joined.
         config
             .set("group.id", "wms-connector-reader")
@@ -110,9 +118,13 @@ impl ClientSettings {
         config
     }
 
-    fn bounded_consumer(&self) -> ClientConfig {
+    /// `defaults` are the ones of this consumer, which the user may set otherwise.
+    fn bounded_consumer(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = self.common();
         config.set("queued.max.messages.kbytes", "16384").set("fetch.wait.max.ms", "100");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
         for (name, value) in &self.consumer {
             config.set(name, value);
         }
@@ -143,6 +155,18 @@ mod tests {
         let consumer = settings.command_consumer("g", GroupProtocol::Classic);
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
         assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn what_consumers_hold_is_bounded_and_the_users() {
+        let mut settings = ClientSettings::default();
+        let consumer = settings.command_consumer("g", GroupProtocol::Classic);
+        assert_eq!(consumer.get("queued.max.messages.kbytes"), Some("16384"));
+        assert_eq!(consumer.get("queued.min.messages"), Some("1000"));
+        settings.consumer.insert("queued.min.messages".into(), "7".into());
+        let consumer = settings.command_consumer("g", GroupProtocol::Consumer);
+        assert_eq!(consumer.get("queued.min.messages"), Some("7"));
+        assert_eq!(settings.reader().get("queued.max.messages.kbytes"), Some("16384"));
     }
 
     #[test]

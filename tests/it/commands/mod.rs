@@ -5,6 +5,7 @@ mod afresh;
 mod carried_out;
 mod crash;
 mod desk;
+mod frozen;
 mod given_up;
 mod key_order;
 mod killed;
@@ -34,5 +35,6 @@ pub(crate) fn register(suite: &mut Suite) {
     processes::register(suite);
     crash::register(suite);
     killed::register(suite);
+    frozen::register(suite);
     metrics::register(suite);
 }
