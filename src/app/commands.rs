@@ -97,6 +97,7 @@ impl Work<'_> {
             max_in_flight: commands.max_in_flight,
             max_in_flight_per_account: commands.max_in_flight_per_account,
             window: commands.window,
+            max_buffered_bytes: usize::try_from(commands.max_buffered_bytes).unwrap_or(usize::MAX),
             call_timeout: commands.call_timeout,
             session: session.unwrap_or(SESSION),
             shutdown_timeout: self.config.shutdown_timeout,

@@ -49,6 +49,8 @@ pub(super) struct Assignment {
     window: Mutex<Window>,
     committed: Mutex<Option<Commit>>,
     busy: AtomicUsize,
+    /// Bytes of this partition, and of all, that are held in memory.
+    held: Arc<AtomicUsize>,
     buffered: Arc<AtomicUsize>,
 }
 
@@ -69,6 +71,7 @@ impl Assignment {
             window: Mutex::new(Window::resume(committed, METADATA_LIMIT)),
             committed: Mutex::new(None),
             busy: AtomicUsize::new(0),
+            held: Arc::default(),
             buffered,
         }
     }
@@ -129,8 +132,16 @@ impl Assignment {
 
     /// Holds a record's bytes against the memory all commands may take.
     pub(super) fn hold(&self, bytes: usize) -> Held {
-        self.buffered.fetch_add(bytes, Ordering::Relaxed);
-        Held { bytes, buffered: Arc::clone(&self.buffered) }
+        let of = [Arc::clone(&self.held), Arc::clone(&self.buffered)];
+        for counter in &of {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Held { bytes, of }
+    }
+
+    /// Bytes of this partition that are held in memory.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -148,12 +159,14 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct Held {
     bytes: usize,
-    buffered: Arc<AtomicUsize>,
+    of: [Arc<AtomicUsize>; 2],
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
+        for counter in &self.of {
+            counter.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -171,6 +184,19 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn active(&self) -> Vec<Arc<Assignment>> {
         locked(&self.active).values().cloned().collect()
+    }
+
+    /// Whether a partition may hold no more, where all together may hold `most` bytes. Half of them
+    /// is kept for the partitions, in equal parts: one that is stuck leaves room for the others.
+    pub(super) fn is_full(&self, assignment: &Assignment, most: usize) -> bool {
+        let all = self.buffered.load(Ordering::Relaxed);
+        if all < most / 2 {
+            return false;
+        }
+        let active = locked(&self.active);
+        let kept = most / (2 * active.len().max(1));
+        let free = active.values().map(|other| kept.saturating_sub(other.held())).sum::<usize>();
+        assignment.held() >= kept && all.saturating_add(free) >= most
     }
 
     /// The loop that polls came round.
@@ -198,4 +224,47 @@ impl Group {
 
 fn now() -> Moment {
     Moment { monotonic: Instant::now(), wall: crate::clock::now() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_partition_leaves_bytes_to_the_others() {
+        let group = Group::default();
+        let partition = |number: i32, epoch: u64| {
+            let buffered = Arc::clone(&group.buffered);
+            let assignment = Arc::new(Assignment::new("t", number, epoch, None, buffered));
+            locked(&group.active).insert(("t".into(), number), Arc::clone(&assignment));
+            assignment
+        };
+        let alone = partition(0, 1);
+        let mut held = Vec::new();
+        let mut fill = |assignment: &Assignment| {
+            let mut count = 0;
+            while !group.is_full(assignment, 100) {
+                held.push(assignment.hold(1));
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(fill(&alone), 100, "alone it may hold all");
+        held.clear();
+        let others = [partition(1, 2), partition(2, 3)];
+        let mut fill = |assignment: &Assignment| {
+            let mut count = 0;
+            while !group.is_full(assignment, 100) {
+                held.push(assignment.hold(1));
+                count += 1;
+            }
+            count
+        };
+        // 16 are kept for each of the others.
+        assert_eq!(fill(&alone), 68);
+        assert_eq!((fill(&others[0]), fill(&others[1])), (16, 16));
+        assert_eq!(group.buffered.load(Ordering::Relaxed), 100);
+        held.clear();
+        assert_eq!((alone.held(), group.buffered.load(Ordering::Relaxed)), (0, 0));
+    }
 }

@@ -62,7 +62,10 @@ pub(super) fn serve(
             match this {
                 Job::Begin { assignment, answer } => begins.push((assignment, answer)),
                 Job::Last { assignments, answer } => {
-                    let done = commit(consumer, group, &assignments, &mut metadata_limit);
+                    let mut done = true;
+                    for assignment in &assignments {
+                        done &= commit(consumer, group, assignment, &mut metadata_limit);
+                    }
                     answer.send(done).ok();
                 }
                 Job::Fetch { partitions, answer } => {
@@ -72,12 +75,10 @@ pub(super) fn serve(
             job = jobs.try_recv().ok();
         }
         while let Some((assignment, answer)) = begins.pop() {
-            // One partition a commit: the result of a commit of several does not say which of
-            // them was refused. Beginnings of one partition share a commit.
-            let alone = [Arc::clone(&assignment)];
+            // Beginnings of one partition share a commit.
             let done = !assignment.stop.is_cancelled()
                 && !group.left(session).is_zero()
-                && commit(consumer, group, &alone, &mut metadata_limit);
+                && commit(consumer, group, &assignment, &mut metadata_limit);
             let mut answers = vec![answer];
             let mut index = 0;
             while index < begins.len() {
@@ -96,52 +97,45 @@ pub(super) fn serve(
             // Who was not heard from for a session has nothing to say about these partitions; a
             // commit under a membership that begins anew would take back what their owner said.
             if !group.left(session).is_zero() {
-                commit(consumer, group, &group.active(), &mut metadata_limit);
+                for assignment in group.active() {
+                    commit(consumer, group, &assignment, &mut metadata_limit);
+                }
             }
             next = Instant::now() + every;
         }
     }
 }
 
-/// Commits what has changed. `false` where nobody knows that it is committed.
+/// Commits what has changed in a partition. `false` where nobody knows that it is committed.
+///
+/// One partition a commit: the result of a commit of several is an error only where all of them
+/// were refused. One whose metadata is too large for the broker would be taken for committed among
+/// others, and its position would stand still unseen.
 fn commit(
     consumer: &BaseConsumer<Context>,
     group: &Group,
-    assignments: &[Arc<Assignment>],
+    assignment: &Assignment,
     metadata_limit: &mut usize,
 ) -> bool {
+    if assignment.gone.is_cancelled() {
+        return true;
+    }
+    assignment.set_metadata_limit(*metadata_limit);
+    let commit = match assignment.uncommitted() {
+        Uncommitted::Changed(commit) => commit,
+        Uncommitted::Nothing => return true,
+        Uncommitted::NoRoom => return false,
+    };
     let mut list = TopicPartitionList::new();
-    let mut changed = Vec::new();
-    let mut complete = true;
-    for assignment in assignments {
-        if assignment.gone.is_cancelled() {
-            continue;
-        }
-        assignment.set_metadata_limit(*metadata_limit);
-        let commit = match assignment.uncommitted() {
-            Uncommitted::Changed(commit) => commit,
-            Uncommitted::Nothing => continue,
-            Uncommitted::NoRoom => {
-                complete = false;
-                continue;
-            }
-        };
-        let mut element = list.add_partition(&assignment.topic, assignment.partition);
-        if element.set_offset(Offset::Offset(commit.position)).is_err() {
-            continue;
-        }
-        element.set_metadata(&commit.metadata);
-        changed.push((assignment, commit));
+    let mut element = list.add_partition(&assignment.topic, assignment.partition);
+    if element.set_offset(Offset::Offset(commit.position)).is_err() {
+        return false;
     }
-    if changed.is_empty() {
-        return complete;
-    }
+    element.set_metadata(&commit.metadata);
     match consumer.commit(&list, CommitMode::Sync) {
         Ok(()) => {
-            for (assignment, commit) in changed {
-                assignment.committed(commit);
-            }
-            complete
+            assignment.committed(commit);
+            true
         }
         Err(error) => {
             if let KafkaError::ConsumerCommit(code) = error {
@@ -158,7 +152,8 @@ fn commit(
                     _ => {}
                 }
             }
-            tracing::warn!(%error, partitions = changed.len(), "offsets were not committed; trying again");
+            let (topic, partition) = (&*assignment.topic, assignment.partition);
+            tracing::warn!(%error, topic, partition, "an offset was not committed; trying again");
             false
         }
     }

@@ -308,7 +308,7 @@ impl Loop {
                 self.stop.cancel();
             }
         }
-        let full = self.group.buffered.load(Ordering::Relaxed) >= self.settings.max_buffered_bytes;
+        let full = self.group.is_full(&assignment, self.settings.max_buffered_bytes);
         if assignment.len() >= self.settings.window || full {
             let list = [(&*assignment.topic, assignment.partition)];
             match self.consumer.pause(&partitions(list)) {
@@ -323,12 +323,12 @@ impl Loop {
     fn resume(&self, paused: &mut HashMap<(Arc<str>, i32), Arc<Assignment>>) {
         // At half of the window: each pause throws away what was fetched ahead.
         let room = self.settings.window.div_ceil(2);
-        let free = self.group.buffered.load(Ordering::Relaxed) < self.settings.max_buffered_bytes;
         paused.retain(|(topic, partition), assignment| {
             if assignment.stop.is_cancelled() {
                 return false;
             }
-            if !free || assignment.len() >= room {
+            let most = self.settings.max_buffered_bytes;
+            if assignment.len() >= room || self.group.is_full(assignment, most) {
                 return true;
             }
             match self.consumer.resume(&partitions([(&**topic, *partition)])) {
