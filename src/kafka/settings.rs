@@ -57,13 +57,24 @@ impl ClientSettings {
     /// `message.timeout.ms` lies below `timeout` because librdkafka reports a failure up to a
     /// second late, and its default of 300 s would outlive every HTTP caller.
     pub fn producer(&self, timeout: Duration) -> ClientConfig {
+        self.lingering_producer(timeout, "0")
+    }
+
+    /// The same for replies: a key's next command does not wait for the one before to be confirmed,
+    /// and a request for every single one costs more processor time than its call, here and at the
+    /// broker.
+    pub fn reply_producer(&self, timeout: Duration) -> ClientConfig {
+        self.lingering_producer(timeout, "2")
+    }
+
+    fn lingering_producer(&self, timeout: Duration, linger_ms: &str) -> ClientConfig {
         let mut config = self.common();
         let message_timeout =
             timeout.saturating_sub(Duration::from_millis(1_500)).max(timeout / 2).as_millis();
         config
             // Waiting for company costs every single webhook the wait; under load batches fill
             // by themselves while requests are in flight.
-            .set("linger.ms", "0")
+            .set("linger.ms", linger_ms)
             .set("compression.type", "lz4")
             .set("queue.buffering.max.kbytes", "131072")
             .set("queue.buffering.max.messages", "200000");
@@ -153,6 +164,7 @@ mod tests {
         assert_eq!(producer.get("enable.idempotence"), Some("true"));
         assert_eq!(producer.get("partitioner"), Some("murmur2_random"));
         let consumer = settings.command_consumer("g", GroupProtocol::Classic);
+        assert_eq!(settings.reply_producer(Duration::from_secs(5)).get("acks"), Some("all"));
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
         assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
     }
