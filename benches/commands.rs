@@ -23,12 +23,7 @@
 )]
 #![allow(missing_debug_implementations, reason = "nobody prints these")]
 
-#[allow(
-    unused_macros,
-    unused_imports,
-    dead_code,
-    reason = "the tests' toolbox; this takes the broker"
-)]
+#[allow(unused_macros, unused_imports, reason = "the tests' toolbox; this takes the broker")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
