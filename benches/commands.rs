@@ -258,7 +258,9 @@ user_id = "1"
         let replies: BaseConsumer = self
             .client()
             .set("group.id", "bench")
+            // A fetch for every few replies would be work that no reader has to make.
             .set("fetch.wait.max.ms", "10")
+            .set("fetch.min.bytes", "16384")
             .set("enable.auto.commit", "false")
             .create()
             .unwrap();

@@ -64,7 +64,7 @@ impl ClientSettings {
     /// and a request for every single one costs more processor time than its call, here and at the
     /// broker.
     pub fn reply_producer(&self, timeout: Duration) -> ClientConfig {
-        self.lingering_producer(timeout, "2")
+        self.lingering_producer(timeout, "5")
     }
 
     fn lingering_producer(&self, timeout: Duration, linger_ms: &str) -> ClientConfig {
