@@ -20,9 +20,10 @@ test: ## unit, property and integration tests, on the mock cluster and on a real
 	@tests/run.sh
 
 .PHONY: bench
-bench: ## the connector against a bare handler on one broker: rates, latencies, memory
+bench: ## webhooks against a bare handler, commands against their floor: rates, processor time, memory
 	@tests/tools.sh build java maven
 	cargo bench --bench webhooks
+	cargo bench --bench commands
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS

@@ -187,7 +187,7 @@ pub async fn start(
         pipeline
     });
     let opened = open::open(&config, parts, &accounts, &metrics, &readiness, &stop, &calls).await;
-    let open::Opened { encoders, publisher, api_client, registry } = match opened {
+    let open::Opened { encoders, publisher, replies, api_client, registry } = match opened {
         Ok(opened) => opened,
         Err(error) => {
             serving.cancel();
@@ -223,7 +223,7 @@ pub async fn start(
             accounts: &accounts,
             registry,
             encoders,
-            publisher: publisher.clone(),
+            publisher: replies,
             api_client: Arc::clone(&api_client),
             metrics: metrics.clone(),
             readiness: readiness.clone(),

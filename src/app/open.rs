@@ -26,7 +26,10 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the pipelines share.
 pub(super) struct Opened {
     pub(super) encoders: Arc<Encoders>,
+    /// For webhooks, whose senders wait.
     pub(super) publisher: Publisher,
+    /// For replies and dead letters.
+    pub(super) replies: Publisher,
     pub(super) api_client: Arc<ApiClient>,
     pub(super) registry: Option<Registry>,
 }
@@ -89,9 +92,15 @@ pub(super) async fn open(
             Encoders::confluent(&ids).map_err(schemas::SchemasError::Schema)?
         }
     };
-    let timeout = if parts.webhooks { config.ingress.publish_timeout } else { REPLY_TIMEOUT };
-    let publisher = Publisher::new(client_settings(config).producer(timeout))?;
-    Ok(Opened { encoders: Arc::new(encoders), publisher, api_client, registry })
+    let clients = client_settings(config);
+    let webhooks = || Publisher::new(clients.producer(config.ingress.publish_timeout));
+    let commands = || Publisher::new(clients.reply_producer(REPLY_TIMEOUT));
+    let (publisher, replies) = match (parts.webhooks, parts.commands) {
+        (true, true) => (webhooks()?, commands()?),
+        (true, false) => webhooks().map(|one| (one.clone(), one))?,
+        (false, _) => commands().map(|one| (one.clone(), one))?,
+    };
+    Ok(Opened { encoders: Arc::new(encoders), publisher, replies, api_client, registry })
 }
 
 /// Why an attempt did not succeed.

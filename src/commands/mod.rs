@@ -7,13 +7,14 @@
 //! ```
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
-//! `key_order` (what may start), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
+//! `key_order` (what may start), `contact` (whether the group is still ours), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
 //! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
 //! which headers), `replay` (what a dead letter says, and the command it becomes again).
 
 mod assignment;
 mod committer;
 mod consumer;
+pub mod contact;
 pub mod dead_letters;
 mod execution;
 pub mod key_order;
@@ -28,6 +29,7 @@ pub mod replies;
 pub mod retry;
 mod settings;
 mod settle;
+mod slots;
 
 pub use pipeline::{RunError, run};
 pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
@@ -97,4 +99,8 @@ impl fmt::Debug for Record {
 }
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod broker_tests;
+#[cfg(test)]
+mod model_tests;

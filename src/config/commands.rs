@@ -13,9 +13,13 @@ pub struct Commands {
     pub group_protocol: GroupProtocol,
     /// How many commands are worked on at a time. Default: 256.
     pub max_in_flight: usize,
+    /// How many of them may be one account's. Default: 256.
+    pub max_in_flight_per_account: usize,
     /// How many records of a partition may lie between the oldest unfinished and the newest
     /// fetched one. Default: 1,000.
     pub window: usize,
+    /// How many bytes of commands are held in memory, of all partitions. Default: 256 MiB.
+    pub max_buffered_bytes: u64,
     /// The topics that a command may name for its reply; `*` stands for any text. Default:
     /// the reply topic's name (`wms.replies`), and that followed by `.*`.
     pub reply_topics: Vec<String>,
@@ -106,7 +110,9 @@ impl Commands {
             &[("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)],
         );
         let max_in_flight = section.count("max_in_flight");
+        let max_in_flight_per_account = section.count("max_in_flight_per_account");
         let window = section.count("window");
+        let max_buffered_bytes = section.size("max_buffered_bytes");
         let reply_topics = section.texts("reply_topics");
         let call_timeout = section.duration("call_timeout");
         let ignored_fields = section.choice(
@@ -121,7 +127,9 @@ impl Commands {
             group_id: group_id?,
             group_protocol: group_protocol?,
             max_in_flight: max_in_flight?,
+            max_in_flight_per_account: max_in_flight_per_account?,
             window: window?,
+            max_buffered_bytes: max_buffered_bytes?,
             reply_topics: reply_topics?,
             call_timeout: call_timeout?,
             ignored_fields: ignored_fields?,

@@ -6,6 +6,7 @@ mod carried_out;
 mod crash;
 mod dead_letters;
 mod desk;
+mod frozen;
 mod given_up;
 mod key_order;
 mod killed;
@@ -40,5 +41,6 @@ pub(crate) fn register(suite: &mut Suite) {
     processes::register(suite);
     crash::register(suite);
     killed::register(suite);
+    frozen::register(suite);
     metrics::register(suite);
 }
