@@ -1,6 +1,7 @@
 //! Webhooks in, seen from outside: what is posted, what is answered, what lies in the topics.
 
 mod answers;
+mod drill;
 mod events;
 mod limits;
 mod observed;
@@ -14,6 +15,7 @@ use crate::support::{app::Options, suite::Suite};
 
 pub(crate) fn register(suite: &mut Suite) {
     answers::register(suite);
+    drill::register(suite);
     events::register(suite);
     limits::register(suite);
     observed::register(suite);
