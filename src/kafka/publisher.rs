@@ -122,8 +122,17 @@ impl Publisher {
         record: OutgoingRecord,
         timeout: Duration,
     ) -> Result<(i32, i64), PublishError> {
+        self.publish_ref(&record, timeout).await
+    }
+
+    /// The same for a record that is needed afterwards.
+    pub async fn publish_ref(
+        &self,
+        record: &OutgoingRecord,
+        timeout: Duration,
+    ) -> Result<(i32, i64), PublishError> {
         let deadline = Instant::now() + timeout;
-        let sent = self.send(&self.producer(), &record, deadline).await;
+        let sent = self.send(&self.producer(), record, deadline).await;
         if !matches!(sent, Err(PublishError::TooLarge { .. })) {
             return sent;
         }
@@ -131,7 +140,7 @@ impl Publisher {
         // the topic's limit, or one that a single large record spoils for the others. Which it
         // was, only the record alone can tell. What was refused is certainly not in the log.
         match self.alone() {
-            Ok(alone) => self.send(&alone, &record, deadline).await,
+            Ok(alone) => self.send(&alone, record, deadline).await,
             Err(error) => {
                 tracing::error!(%error, "no producer for single records could be made");
                 sent
