@@ -7,6 +7,7 @@ mod limits;
 mod observed;
 mod published;
 mod signatures;
+mod spool;
 mod unrecognized;
 
 use wms_connector::app::Parts;
@@ -16,6 +17,7 @@ use crate::support::{app::Options, suite::Suite};
 pub(crate) fn register(suite: &mut Suite) {
     answers::register(suite);
     drill::register(suite);
+    spool::register(suite);
     events::register(suite);
     limits::register(suite);
     observed::register(suite);

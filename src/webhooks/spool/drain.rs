@@ -24,7 +24,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a topic that takes nothing is left alone.
-const HELD: Duration = Duration::from_secs(5);
+const HELD: Duration = Duration::from_secs(2);
+/// How long Kafka may take to say that it is there.
+const ASKED: Duration = Duration::from_secs(2);
 /// How long a record may take to be acknowledged. Nobody waits for it over HTTP any more.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 /// When records that Kafka refused are tried again.
@@ -71,9 +73,9 @@ struct Verdict {
     sent: Vec<u64>,
     /// Never to be in Kafka as they are: kept apart, so that nothing waits for them.
     aside: Vec<u64>,
-    /// Topics that take nothing now.
+    /// Topics that take nothing now: their records stay.
     held: BTreeSet<String>,
-    /// Kafka is away: nothing more is to be tried.
+    /// Something was not confirmed: Kafka may be away altogether.
     away: bool,
 }
 
@@ -87,7 +89,10 @@ fn judge(batch: &[(u64, &str, Fate)]) -> Verdict {
     let mut verdict = Verdict::default();
     for (topic, records) in topics {
         let known = records.iter().take_while(|(_, fate)| *fate != Fate::Away).count();
-        verdict.away |= known < records.len();
+        if known < records.len() {
+            verdict.away = true;
+            verdict.held.insert(topic.to_owned());
+        }
         // A topic that took a later record refuses the earlier for its own sake.
         let last_sent = records[..known].iter().rposition(|(_, fate)| *fate == Fate::Sent);
         for (at, (number, fate)) in records[..known].iter().enumerate() {
@@ -127,15 +132,30 @@ struct Pass {
     held: BTreeSet<String>,
     /// When those are tried again.
     retry_at: Option<Instant>,
-    /// After a failure a single record finds out whether Kafka is back: what times out may be in
-    /// the log all the same, and would be there twice.
-    careful: bool,
+    /// Topics that failed: a single record finds out whether they are back. What times out may be
+    /// in the log all the same, and would be there twice.
+    careful: BTreeSet<String>,
 }
 
 impl Pass {
     fn begin_again(&mut self) {
         (self.from, self.retry_at) = (0, None);
         self.held.clear();
+    }
+
+    /// Leaves what may be sent now; true when others of a topic that is tried were left out.
+    fn choose(&self, entries: &mut Vec<Entry>) -> bool {
+        let (mut tried, mut skipped) = (BTreeSet::new(), false);
+        entries.retain(|entry| {
+            let topic = &entry.record.topic;
+            if self.held.contains(topic) {
+                return false;
+            }
+            let sent = !self.careful.contains(topic) || tried.insert(topic.clone());
+            skipped |= !sent;
+            sent
+        });
+        skipped
     }
 }
 
@@ -163,13 +183,12 @@ impl Drain {
             self.shared.report();
             let wait = match next {
                 Next::Go => {
-                    (pause, pass.careful) = (FIRST_PAUSE, false);
+                    pause = FIRST_PAUSE;
                     continue;
                 }
                 Next::Idle => REPORT_EVERY,
                 Next::Pause => {
                     pass.begin_again();
-                    pass.careful = true;
                     let this = pause;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     this
@@ -189,12 +208,12 @@ impl Drain {
     }
 
     async fn batch(&self, pass: &mut Pass, publisher: &Publisher) -> Next {
-        let (from, count) = (pass.from, if pass.careful { 1 } else { BATCH });
-        let read = self.shared.blocking(move |store| store.read(from, count, BATCH_BYTES)).await;
+        let from = pass.from;
+        let read = self.shared.blocking(move |store| store.read(from, BATCH, BATCH_BYTES)).await;
         let Ok(mut entries) = read else { return Next::Pause };
         let Some(last) = entries.last() else { return Next::Idle };
         pass.from = last.sequence + 1;
-        entries.retain(|entry| !pass.held.contains(&entry.record.topic));
+        let skipped = pass.choose(&mut entries);
         let sending =
             entries.iter().map(|entry| publisher.publish_ref(&entry.record, PUBLISH_TIMEOUT));
         let outcomes = in_order(sending).await;
@@ -208,15 +227,36 @@ impl Drain {
         if !verdict.held.is_empty() {
             pass.retry_at = pass.retry_at.or(Some(Instant::now() + HELD));
         }
-        pass.held.extend(verdict.held);
+        let taken: BTreeSet<_> = fates.iter().map(|(_, topic, _)| *topic).collect();
+        for topic in taken {
+            if verdict.held.contains(topic) {
+                pass.careful.insert(topic.to_owned());
+                pass.held.insert(topic.to_owned());
+            } else {
+                pass.careful.remove(topic);
+            }
+        }
         let (sent, aside) = (verdict.sent, verdict.aside);
-        if !(sent.is_empty() && aside.is_empty()) {
+        let (nothing_sent, away) = (sent.is_empty(), verdict.away);
+        if !(nothing_sent && aside.is_empty()) {
+            if skipped {
+                // Behind the one that found out there are more.
+                pass.from = 0;
+            }
             let settled = self.shared.blocking(move |store| store.settle(&sent, &aside)).await;
             if settled.is_err() {
                 return Next::Pause;
             }
         }
-        if verdict.away { Next::Pause } else { Next::Go }
+        if away && nothing_sent {
+            // The topics of this batch, or all of them?
+            let topic =
+                entries.first().map_or_else(String::new, |entry| entry.record.topic.clone());
+            if publisher.reachable(topic, ASKED).await.is_err() {
+                return Next::Pause;
+            }
+        }
+        Next::Go
     }
 
     async fn take_up_again(&self) {
@@ -282,7 +322,7 @@ mod tests {
         assert_eq!(verdict(&[(1, "a", Sent), (2, "b", Sent)]), (vec![1, 2], vec![], vec![], false));
         // What comes behind an unsent one of its topic is sent again behind it.
         let batch = [(1, "a", Sent), (2, "a", Away), (3, "a", Sent), (4, "b", Sent)];
-        assert_eq!(verdict(&batch), (vec![1, 4], vec![], vec![], true));
+        assert_eq!(verdict(&batch), (vec![1, 4], vec![], held("a"), true));
         // Too large is never waited for.
         let batch = [(1, "a", TooLarge), (2, "a", Sent), (3, "b", TooLarge)];
         assert_eq!(verdict(&batch), (vec![2], vec![1, 3], vec![], false));
@@ -306,7 +346,7 @@ mod tests {
         ) {
             let batch: Vec<_> =
                 (1..).zip(batch).map(|(number, (topic, fate))| (number, topic, fate)).collect();
-            let Verdict { sent, aside, held, away } = judge(&batch);
+            let Verdict { sent, aside, held, .. } = judge(&batch);
             for topic in ["a", "b", "c"] {
                 let mut kept = false;
                 for (number, _, fate) in batch.iter().filter(|(_, of, _)| *of == topic) {
@@ -319,7 +359,7 @@ mod tests {
                     kept |= !is_sent && !is_aside;
                 }
                 // What is kept is tried again: at once, or when the topic is.
-                prop_assert!(!kept || away || held.contains(topic));
+                prop_assert!(!kept || held.contains(topic));
             }
         }
     }

@@ -29,7 +29,7 @@ use crate::support::{
 };
 
 tests! {
-    kafka: broker_and_connector_die_at_random;
+    kafka: broker_and_connector_die_at_random, broker_and_connector_die_at_random_with_a_spool;
 }
 
 const SENDERS: usize = 8;
@@ -100,6 +100,13 @@ async fn broker_and_connector_die_at_random(env: &TestEnv) {
     drill(env, "").await;
 }
 
+/// What is answered while Kafka is away lies on the disk, also when the connector dies then.
+async fn broker_and_connector_die_at_random_with_a_spool(env: &TestEnv) {
+    let folder = parts::temporary_dir("spool-").unwrap();
+    let path = folder.path().join("webhooks.spool");
+    drill(env, &format!("[ingress.spool]\npath = \"{}\"\n", path.display())).await;
+}
+
 /// What of it is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -120,7 +127,8 @@ async fn restarted(mut broker: Broker) -> Broker {
 async fn drill(env: &TestEnv, spool: &str) {
     let kills = setting("WMS_DRILL_KILLS").unwrap_or(3);
     let seed = setting("WMS_DRILL_SEED").unwrap_or_else(rand::random);
-    println!("drill: {kills} kills, WMS_DRILL_SEED={seed}");
+    let with = if spool.is_empty() { "without" } else { "with" };
+    println!("drill {with} a spool: {kills} kills, WMS_DRILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
 
     let mut broker = blocking(Broker::start).await.unwrap();
@@ -194,7 +202,7 @@ async fn drill(env: &TestEnv, spool: &str) {
         sender.unwrap();
     }
     if !spool.is_empty() {
-        connector.until_metric("wms_spool_records 0").await;
+        connector.until_metric("wms_spool_records{state=\"waiting\"} 0").await;
     }
     connector.signal("TERM");
     let (code, log) = connector.ended(PATIENCE).await;
@@ -210,7 +218,7 @@ async fn drill(env: &TestEnv, spool: &str) {
     let all = answered.iter().flatten();
     let missing: Vec<_> = all.filter(|number| !first.contains_key(number.as_str())).collect();
     println!(
-        "drill: {} answered 0, {} refused 503, {} connections lost, broker killed {broker_kills} \
+        "drill {with} a spool: {} answered 0, {} refused 503, {} connections lost, broker killed {broker_kills} \
          times, connector killed {connector_kills} times, {} records in the topic (more than once: \
          {}), missing = {}",
         answered.iter().flatten().count(),
