@@ -306,3 +306,71 @@ impl Works {
         drain::Drain::new(Arc::clone(&self.shared))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    fn record() -> OutgoingRecord {
+        OutgoingRecord { topic: "t".into(), payload: Some(vec![0; 100]), ..Default::default() }
+    }
+
+    fn opened(folder: &tempfile::TempDir, max_bytes: u64) -> (Spool, Works) {
+        let path = folder.path().join("spool");
+        let settings = SpoolSettings { path, max_bytes, reserve: Duration::from_secs(1) };
+        open(&settings, Metrics::new().unwrap()).unwrap()
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    /// What is on its way to the disk takes room and holds up others; whoever gives up, or whom the
+    /// disk fails, takes nothing with him.
+    #[tokio::test]
+    async fn room_is_taken_before_the_disk_and_given_back_however_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, works) = opened(&folder, 2 * size(&record()));
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut first, mut second) =
+            (pin!(spool.put(record(), later())), pin!(spool.put(record(), later())));
+        assert!(!spool.is_waiting());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        assert!(spool.is_waiting());
+        assert_eq!(spool.put(record(), later()).await, Err(SpoolError::Full));
+        assert!(spool.ready().is_err());
+        // Nobody writes any more.
+        drop(works);
+        assert!(matches!(first.await, Err(SpoolError::Failed(_))));
+        assert!(matches!(second.await, Err(SpoolError::Failed(_))));
+        assert!(!spool.is_waiting());
+        assert_eq!(spool.ready(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_in_the_file_when_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, works) = opened(&folder, 1 << 20);
+        let stop = CancellationToken::new();
+        let puts = async {
+            let puts = (0..50).map(|_| spool.put(record(), later()));
+            let all = futures_util::future::join_all(puts).await;
+            stop.cancel();
+            all
+        };
+        let (all, ()) = tokio::join!(puts, works.write(stop.clone()));
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert!(spool.is_waiting());
+        drop(spool);
+        let (spool, works) = opened(&folder, 1 << 20);
+        assert!(spool.is_waiting());
+        assert_eq!(works.shared.state().contents.waiting, 50);
+    }
+}
