@@ -132,15 +132,36 @@ struct Pass {
     held: BTreeSet<String>,
     /// When those are tried again.
     retry_at: Option<Instant>,
-    /// Topics that failed: a single record finds out whether they are back. What times out may be
-    /// in the log all the same, and would be there twice.
+    /// Topics that did not confirm: a single record finds out whether they are back. What times out
+    /// may be in the log all the same, and would be there twice. (What is refused is not: there all
+    /// are tried, and a later record that is taken shows that only the first is refused.)
     careful: BTreeSet<String>,
+    /// Topics whose trouble was told already.
+    told: BTreeSet<String>,
 }
 
 impl Pass {
     fn begin_again(&mut self) {
         (self.from, self.retry_at) = (0, None);
         self.held.clear();
+    }
+
+    /// What a batch taught about its topics.
+    fn learn(&mut self, fates: &[(u64, &str, Fate)], verdict: &Verdict) {
+        let away = fates.iter().filter(|(_, _, fate)| *fate == Fate::Away);
+        let away: BTreeSet<_> = away.map(|(_, topic, _)| *topic).collect();
+        for topic in fates.iter().map(|(_, topic, _)| *topic).collect::<BTreeSet<_>>() {
+            if verdict.held.contains(topic) {
+                self.held.insert(topic.to_owned());
+            } else {
+                self.told.remove(topic);
+            }
+            if away.contains(topic) {
+                self.careful.insert(topic.to_owned());
+            } else {
+                self.careful.remove(topic);
+            }
+        }
     }
 
     /// Leaves what may be sent now; true when others of a topic that is tried were left out.
@@ -223,19 +244,11 @@ impl Drain {
             .map(|(entry, outcome)| (entry.sequence, entry.record.topic.as_str(), fate(outcome)))
             .collect();
         let verdict = judge(&fates);
-        say(&verdict, &entries, &outcomes);
+        say(&mut pass.told, &verdict, &entries, &outcomes);
         if !verdict.held.is_empty() {
             pass.retry_at = pass.retry_at.or(Some(Instant::now() + HELD));
         }
-        let taken: BTreeSet<_> = fates.iter().map(|(_, topic, _)| *topic).collect();
-        for topic in taken {
-            if verdict.held.contains(topic) {
-                pass.careful.insert(topic.to_owned());
-                pass.held.insert(topic.to_owned());
-            } else {
-                pass.careful.remove(topic);
-            }
-        }
+        pass.learn(&fates, &verdict);
         let (sent, aside) = (verdict.sent, verdict.aside);
         let (nothing_sent, away) = (sent.is_empty(), verdict.away);
         if !(nothing_sent && aside.is_empty()) {
@@ -283,22 +296,24 @@ async fn in_order<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
     all.iter_mut().filter_map(|one| one.as_mut().take_output()).collect()
 }
 
-/// Says loudly what a person has to mend.
-fn say(verdict: &Verdict, entries: &[Entry], outcomes: &[Result<(i32, i64), PublishError>]) {
-    let mut told = BTreeSet::new();
+/// Says loudly what a person has to mend; of a topic once, until it works again.
+fn say(
+    told: &mut BTreeSet<String>,
+    verdict: &Verdict,
+    entries: &[Entry],
+    outcomes: &[Result<(i32, i64), PublishError>],
+) {
     for (entry, outcome) in entries.iter().zip(outcomes) {
         let Err(error) = outcome else { continue };
-        let (sequence, topic) = (entry.sequence, entry.record.topic.as_str());
+        let sequence = entry.sequence;
         if verdict.aside.contains(&sequence) {
             tracing::error!(
                 %error, sequence,
                 "Kafka refuses a webhook of the spool for good; it is set aside there and tried \
                  again every ten minutes and at each start"
             );
-        } else if verdict.held.contains(topic) && told.insert(topic) {
+        } else if told.insert(entry.record.topic.clone()) {
             tracing::error!(%error, "the topic's webhooks stay in the spool; others go on");
-        } else if told.insert(topic) {
-            tracing::warn!(%error, "the spool waits for Kafka");
         }
     }
 }
@@ -308,6 +323,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
+    use crate::kafka::OutgoingRecord;
 
     fn verdict(batch: &[(u64, &str, Fate)]) -> (Vec<u64>, Vec<u64>, Vec<String>, bool) {
         let Verdict { sent, aside, held, away } = judge(batch);
@@ -335,6 +351,33 @@ mod tests {
         // What was sent behind one whose fate is open proves nothing.
         let batch = [(1, "a", Refused), (2, "a", Away), (3, "a", Sent)];
         assert_eq!(verdict(&batch), (vec![], vec![], held("a"), true));
+    }
+
+    fn entries(topics: &[&str]) -> Vec<Entry> {
+        let record = |topic: &&str| OutgoingRecord { topic: (*topic).into(), ..Default::default() };
+        let entry = |(sequence, topic)| Entry { sequence, record: record(topic) };
+        (1..).zip(topics).map(entry).collect()
+    }
+
+    #[test]
+    fn a_topic_that_does_not_confirm_is_tried_with_one_record_and_one_that_refuses_with_all() {
+        let mut pass = Pass::default();
+        let chosen = |pass: &Pass| {
+            let mut all = entries(&["a", "a", "b", "b", "c"]);
+            let skipped = pass.choose(&mut all);
+            (all.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), skipped)
+        };
+        assert_eq!(chosen(&pass), (vec![1, 2, 3, 4, 5], false));
+        let fates = [(1, "a", Fate::Away), (3, "b", Fate::Refused), (5, "c", Fate::Sent)];
+        pass.learn(&fates, &judge(&fates));
+        assert_eq!(chosen(&pass), (vec![5], false));
+        pass.begin_again();
+        assert_eq!(chosen(&pass), (vec![1, 3, 4, 5], true));
+        // The dead topic turns out to be missing: refused, so all of it is tried.
+        let fates = [(1, "a", Fate::Refused)];
+        pass.learn(&fates, &judge(&fates));
+        pass.begin_again();
+        assert_eq!(chosen(&pass), (vec![1, 2, 3, 4, 5], false));
     }
 
     proptest! {
