@@ -8,7 +8,7 @@ COMPOSE_GO := github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 
 .PHONY: help
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## show it all in one process: a broker, both vendors simulated, the connector
@@ -18,6 +18,13 @@ demo: ## show it all in one process: a broker, both vendors simulated, the conne
 .PHONY: test
 test: ## unit, property and integration tests, on the mock cluster and on a real Kafka
 	@tests/run.sh
+
+.PHONY: drill-webhooks
+drill-webhooks: KILLS ?= 50
+drill-webhooks: ## broker and connector die at random under load (KILLS=50), without and with the spool
+	@tests/tools.sh build java maven
+	WMS_DRILL_KILLS=$(KILLS) WMS_TEST_TIMEOUT=$$((180 + 30 * $(KILLS))) \
+		cargo test --locked --test it -- kafka::webhooks::drill --nocapture --test-threads 1
 
 .PHONY: bench
 bench: ## webhooks against a bare handler, commands against their floor: rates, processor time, memory

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{AdminServer, Readiness},
     api_client::{self, ApiClient},
+    avro::Encoders,
     config::{self, Config},
     kafka::{ClientSettings, GroupProtocol, Publisher},
     metrics::Metrics,
@@ -117,6 +118,10 @@ pub fn client_settings(config: &Config) -> ClientSettings {
         properties: config.kafka.properties.clone(),
         producer: config.kafka.producer.clone(),
         consumer: config.kafka.consumer.clone(),
+        in_flight: (
+            config.ingress.max_in_flight.saturating_add(config.commands.max_in_flight),
+            config.ingress.max_in_flight_bytes,
+        ),
     }
 }
 
@@ -186,8 +191,27 @@ pub async fn start(
         intake.spawn(server.serve(Arc::clone(&pipeline), serving.clone()));
         pipeline
     });
-    let opened = open::open(&config, parts, &accounts, &metrics, &readiness, &stop, &calls).await;
-    let open::Opened { encoders, publisher, replies, api_client, registry } = match opened {
+    let stop_spool = stop.child_token();
+    let begin = |encoders: &Arc<Encoders>, publisher: &Publisher| {
+        let Some(pipeline) = pipeline else { return };
+        let spool = spool.map(|(spool, works)| {
+            background.spawn(works.drain().run(publisher.clone(), stop_spool.clone()));
+            // It writes until every webhook is answered.
+            background.spawn(works.write(stop_admin.clone()));
+            spool
+        });
+        pipeline.open(Arc::clone(encoders), publisher.clone(), spool.clone());
+        let (topic, stop) = (probe_topic(&config), stop_admin.clone());
+        background.spawn(probe(publisher.clone(), topic, spool, readiness.clone(), stop));
+    };
+    let opened = async {
+        let tokens_use = if parts.commands { TokensUse::Renew } else { TokensUse::Nothing };
+        let client = calls::api_client(&config, &accounts, &metrics, &calls, tokens_use)?;
+        let api_client = Arc::new(client);
+        let opened = open::open(&config, parts, &readiness, &stop, begin).await?;
+        Ok((api_client, opened))
+    };
+    let (api_client, open::Opened { encoders, publisher, replies, registry }) = match opened.await {
         Ok(opened) => opened,
         Err(error) => {
             serving.cancel();
@@ -195,27 +219,15 @@ pub async fn start(
             if tokio::time::timeout(config.shutdown_timeout, intake.wait()).await.is_err() {
                 tracing::warn!("a webhook was not answered before the end");
             }
+            stop_spool.cancel();
             stop_admin.cancel();
+            background.close();
+            if tokio::time::timeout(config.shutdown_timeout, background.wait()).await.is_err() {
+                tracing::debug!("a background task did not end in time");
+            }
             return Err(error);
         }
     };
-    if let Some(pipeline) = pipeline {
-        let spool = spool.map(|(spool, works)| {
-            let drain = works.drain().run(publisher.clone(), stop.clone());
-            background.spawn(drain);
-            // It writes until every webhook is answered.
-            background.spawn(works.write(stop_admin.clone()));
-            spool
-        });
-        pipeline.open(Arc::clone(&encoders), publisher.clone(), spool.clone());
-        background.spawn(probe(
-            publisher.clone(),
-            probe_topic(&config),
-            spool,
-            readiness.clone(),
-            stop_admin.clone(),
-        ));
-    }
     let (failed, commands_failed) = tokio::sync::watch::channel(None);
     if parts.commands {
         let work = commands::Work {
@@ -318,6 +330,7 @@ fn webhook_settings(config: &Config) -> webhooks::Settings {
         max_body: bytes(ingress.max_body),
         max_in_flight: ingress.max_in_flight,
         max_in_flight_bytes: bytes(ingress.max_in_flight_bytes),
+        max_connections: ingress.max_connections,
         duplicate_window: ingress.duplicate_window,
         duplicate_entries: ingress.duplicate_entries,
         retyped: match ingress.retyped {
@@ -366,6 +379,8 @@ async fn probe(
     loop {
         let reachable = publisher.reachable(topic.clone(), KAFKA_TIMEOUT).await;
         let able = match (reachable, &spool) {
+            // Everything passes through it.
+            (Ok(()), Some(spool)) if spool.is_waiting() => spool.ready(),
             (Ok(()), _) => Ok(()),
             (Err(error), None) => Err(format!("Kafka: {error}")),
             (Err(error), Some(spool)) => {

@@ -1,21 +1,16 @@
 //! What has to be there before work begins: Kafka, its topics, the registry, its schemas.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{cell::Cell, future::Future, sync::Arc, time::Duration};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    KAFKA_TIMEOUT, Parts, StartError, TokensUse, accounts::Connected, calls, client_settings,
-};
+use super::{KAFKA_TIMEOUT, Parts, StartError, client_settings};
 use super::{schemas, topics};
 use crate::{
     admin::Readiness,
-    api_client::ApiClient,
     avro::{Encoders, Registry, Subject},
     config::{Config, TokenStore},
-    domain::AccountName,
     kafka::{Publisher, Topics},
-    metrics::Metrics,
 };
 
 /// How long the start waits before it asks an absent Kafka or registry again.
@@ -30,31 +25,50 @@ pub(super) struct Opened {
     pub(super) publisher: Publisher,
     /// For replies and dead letters.
     pub(super) replies: Publisher,
-    pub(super) api_client: Arc<ApiClient>,
     pub(super) registry: Option<Registry>,
 }
 
-/// Waits for Kafka and the registry, says so, and checks what they hold.
+/// Waits for Kafka and the registry, says so, and checks what they hold; `begin` is called as soon
+/// as webhooks can be taken.
 pub(super) async fn open(
     config: &Config,
     parts: Parts,
-    accounts: &BTreeMap<AccountName, Connected>,
-    metrics: &Metrics,
     readiness: &Readiness,
     stop: &CancellationToken,
-    calls: &TaskTracker,
+    begin: impl FnOnce(&Arc<Encoders>, &Publisher),
 ) -> Result<Opened, StartError> {
-    let tokens_use = if parts.commands { TokensUse::Renew } else { TokensUse::Nothing };
-    let api_client = Arc::new(calls::api_client(config, accounts, metrics, calls, tokens_use)?);
+    let webhooks_begun = Cell::new(false);
     let said = |reason: &str| {
-        for (part, wanted) in [("webhooks", parts.webhooks), ("commands", parts.commands)] {
+        let webhooks = parts.webhooks && !webhooks_begun.get();
+        for (part, wanted) in [("webhooks", webhooks), ("commands", parts.commands)] {
             if wanted {
                 readiness.set(part, Err(reason.to_owned()));
             }
         }
     };
+    // With a spool, webhooks are kept before Kafka has been seen.
+    let has_spool = parts.webhooks && config.ingress.spool.is_some();
+    if !has_spool {
+        look_for_topics(config, parts, stop, &said).await?;
+    }
+    let opened = prepare(config, parts, stop, &said).await?;
+    begin(&opened.encoders, &opened.publisher);
+    webhooks_begun.set(true);
+    if has_spool {
+        look_for_topics(config, parts, stop, &said).await?;
+    }
+    Ok(opened)
+}
+
+/// Waits for Kafka; ends when a topic is missing.
+async fn look_for_topics(
+    config: &Config,
+    parts: Parts,
+    stop: &CancellationToken,
+    said: &impl Fn(&str),
+) -> Result<(), StartError> {
     let admin = client_settings(config).admin();
-    let cluster = patiently(stop, &said, || {
+    let cluster = patiently(stop, said, || {
         let admin = admin.clone();
         async move {
             let asked = tokio::task::spawn_blocking(move || Topics::fetch(&admin, KAFKA_TIMEOUT));
@@ -72,14 +86,23 @@ pub(super) async fn open(
         let names = missing.into_iter().map(str::to_owned).collect();
         return Err(StartError::MissingTopics { names });
     }
+    Ok(())
+}
 
+/// What needs the registry, and no Kafka yet.
+async fn prepare(
+    config: &Config,
+    parts: Parts,
+    stop: &CancellationToken,
+    said: &impl Fn(&str),
+) -> Result<Opened, StartError> {
     let registry = schemas::registry(config)?;
     let encoders = match &registry {
         None => Encoders::single_object().map_err(schemas::SchemasError::Schema)?,
         Some(registry) => {
             let subjects = wanted_subjects(config, parts);
             let register = config.schema_registry.auto_register;
-            let ids = patiently(stop, &said, || async {
+            let ids = patiently(stop, said, || async {
                 schemas::registry_ids(registry, &subjects, register).await.map_err(|error| {
                     if error.is_transient() {
                         Attempt::Again(error.to_string())
@@ -93,14 +116,19 @@ pub(super) async fn open(
         }
     };
     let clients = client_settings(config);
-    let webhooks = || Publisher::new(clients.producer(config.ingress.publish_timeout));
+    let timeout = match &config.ingress.spool {
+        // What fails here still has its time for the spool.
+        Some(spool) => config.ingress.publish_timeout.saturating_sub(spool.reserve),
+        None => config.ingress.publish_timeout,
+    };
+    let webhooks = || Publisher::new(clients.producer(timeout));
     let commands = || Publisher::new(clients.reply_producer(REPLY_TIMEOUT));
     let (publisher, replies) = match (parts.webhooks, parts.commands) {
         (true, true) => (webhooks()?, commands()?),
         (true, false) => webhooks().map(|one| (one.clone(), one))?,
         (false, _) => commands().map(|one| (one.clone(), one))?,
     };
-    Ok(Opened { encoders: Arc::new(encoders), publisher, replies, api_client, registry })
+    Ok(Opened { encoders: Arc::new(encoders), publisher, replies, registry })
 }
 
 /// Why an attempt did not succeed.

@@ -36,8 +36,36 @@ pub(super) fn contradictions(config: &Config, problems: &Problems) {
             );
         }
     }
+    producer_queue(config, problems);
     shared_clients(config, problems);
     command_prefixes(config, problems);
+}
+
+/// What is let in must never be refused by the producer's own queue.
+fn producer_queue(config: &Config, problems: &Problems) {
+    let messages = config.ingress.max_in_flight.saturating_add(config.commands.max_in_flight);
+    let messages = u64::try_from(messages).unwrap_or(u64::MAX);
+    let kbytes = config.ingress.max_in_flight_bytes.div_ceil(1024);
+    for (property, least) in
+        [("queue.buffering.max.messages", messages), ("queue.buffering.max.kbytes", kbytes)]
+    {
+        let kafka = &config.kafka;
+        for (section, map) in
+            [("kafka.properties", &kafka.properties), ("kafka.producer", &kafka.producer)]
+        {
+            if let Some(set) = map.get(property).and_then(|value| value.trim().parse::<u64>().ok())
+                && set < least
+            {
+                problems.at(
+                    &join(section, property),
+                    format_args!(
+                        "is below what `ingress` and `commands` let in ({least}); raise it, or \
+                         lower `max_in_flight` and `max_in_flight_bytes`"
+                    ),
+                );
+            }
+        }
+    }
 }
 
 /// Users of one JFWMS client share a webhook URL; whose webhook it is, only the lists tell.

@@ -19,6 +19,8 @@ pub struct Ingress {
     pub max_in_flight: usize,
     /// How many bytes of webhooks may wait for Kafka. Default: 64 MiB.
     pub max_in_flight_bytes: u64,
+    /// How many senders may be connected. Default: 4096.
+    pub max_connections: usize,
     /// How long a webhook is remembered, to suppress its repeat; zero: not at all. Default: 10 min.
     pub duplicate_window: Duration,
     /// How many webhooks are remembered. Default: 100,000.
@@ -54,11 +56,12 @@ impl Spool {
         let max_bytes = section.size("max_bytes");
         let reserve = section.duration("reserve");
         if let (Some(reserve), Some(timeout), Some(Some(_))) = (reserve, publish_timeout, &path)
-            && reserve >= timeout
+            && timeout.saturating_sub(reserve) <= LATE_FAILURE
         {
             section.problem(
                 "reserve",
-                "leaves Kafka no time: it takes less than `ingress.publish_timeout`",
+                "leaves Kafka no time: `ingress.publish_timeout` takes more than 1s besides, \
+                 because librdkafka reports a failure up to a second late",
             );
         }
         section.finish();
@@ -95,6 +98,7 @@ impl Ingress {
         let max_body = section.size("max_body");
         let max_in_flight = section.count("max_in_flight");
         let max_in_flight_bytes = section.size("max_in_flight_bytes");
+        let max_connections = section.count("max_connections");
         let duplicate_window = section.duration_or_zero("duplicate_window");
         let duplicate_entries = section.count("duplicate_entries");
         let retyped =
@@ -134,6 +138,7 @@ impl Ingress {
             max_body: max_body?,
             max_in_flight: max_in_flight?,
             max_in_flight_bytes: max_in_flight_bytes?,
+            max_connections: max_connections?,
             duplicate_window: duplicate_window?,
             duplicate_entries: duplicate_entries?,
             retyped: retyped?,

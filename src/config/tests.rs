@@ -539,3 +539,20 @@ fn warnings_say_what_is_perhaps_not_meant() {
     `accounts.jf` has no `access_token`, and without `tokens.key` none can be kept: its commands wait until they expire; set `tokens.key` and run `wms-connector authorize --account jf`
     "#);
 }
+
+#[test]
+fn the_producers_queue_holds_what_is_let_in() {
+    for (property, value, fits) in [
+        ("queue.buffering.max.messages", "100", false),
+        ("queue.buffering.max.messages", "5000", true),
+        ("queue.buffering.max.kbytes", "1024", false),
+        ("queue.buffering.max.kbytes", "65536", true),
+    ] {
+        let text = format!("[kafka.producer]\n\"{property}\" = \"{value}\"\n{JF}");
+        let loaded = load_text("test.toml", &text, std::iter::empty());
+        assert_eq!(loaded.is_ok(), fits, "{property} {value}: {loaded:?}");
+        if let Err(error) = loaded {
+            assert!(error.to_string().contains("below what"), "{error}");
+        }
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
+    ops::Deref,
     sync::{Arc, PoisonError, RwLock},
+    thread,
     time::Duration,
 };
 
@@ -84,6 +86,29 @@ impl ProducerContext for Context {
     }
 }
 
+/// A producer that ends on a thread of its own. The last to hold one that failed for good may be a
+/// webhook on the runtime, and ending it joins its thread and waits for its brokers.
+struct OwnedProducer(Option<ThreadedProducer<Context>>);
+
+impl Deref for OwnedProducer {
+    type Target = ThreadedProducer<Context>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("only its end takes the producer away")
+    }
+}
+
+impl Drop for OwnedProducer {
+    fn drop(&mut self) {
+        let producer = self.0.take();
+        let end = thread::Builder::new().name("producer-end".to_owned());
+        // Without a thread it ends here.
+        if let Err(error) = end.spawn(move || drop(producer)) {
+            tracing::warn!(%error, "a producer ended without a thread of its own");
+        }
+    }
+}
+
 /// Publishes records; every outcome is known or said to be unknown within a deadline.
 #[derive(Clone)]
 pub struct Publisher {
@@ -92,9 +117,9 @@ pub struct Publisher {
 
 struct Shared {
     config: ClientConfig,
-    producer: RwLock<Arc<ThreadedProducer<Context>>>,
+    producer: RwLock<Arc<OwnedProducer>>,
     /// Sends every record in a batch of its own; made when it is first needed.
-    alone: RwLock<Option<Arc<ThreadedProducer<Context>>>>,
+    alone: RwLock<Option<Arc<OwnedProducer>>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -111,7 +136,7 @@ impl Publisher {
         Ok(Self { shared: Arc::new(Shared { config, producer, alone }) })
     }
 
-    fn producer(&self) -> Arc<ThreadedProducer<Context>> {
+    fn producer(&self) -> Arc<OwnedProducer> {
         Arc::clone(&self.shared.producer.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -122,8 +147,17 @@ impl Publisher {
         record: OutgoingRecord,
         timeout: Duration,
     ) -> Result<(i32, i64), PublishError> {
+        self.publish_ref(&record, timeout).await
+    }
+
+    /// The same for a record that is needed afterwards.
+    pub async fn publish_ref(
+        &self,
+        record: &OutgoingRecord,
+        timeout: Duration,
+    ) -> Result<(i32, i64), PublishError> {
         let deadline = Instant::now() + timeout;
-        let sent = self.send(&self.producer(), &record, deadline).await;
+        let sent = self.send(&self.producer(), record, deadline).await;
         if !matches!(sent, Err(PublishError::TooLarge { .. })) {
             return sent;
         }
@@ -131,7 +165,7 @@ impl Publisher {
         // the topic's limit, or one that a single large record spoils for the others. Which it
         // was, only the record alone can tell. What was refused is certainly not in the log.
         match self.alone() {
-            Ok(alone) => self.send(&alone, &record, deadline).await,
+            Ok(alone) => self.send(&alone, record, deadline).await,
             Err(error) => {
                 tracing::error!(%error, "no producer for single records could be made");
                 sent
@@ -141,7 +175,7 @@ impl Publisher {
 
     async fn send(
         &self,
-        producer: &Arc<ThreadedProducer<Context>>,
+        producer: &Arc<OwnedProducer>,
         record: &OutgoingRecord,
         deadline: Instant,
     ) -> Result<(i32, i64), PublishError> {
@@ -159,7 +193,7 @@ impl Publisher {
         }
     }
 
-    fn alone(&self) -> Result<Arc<ThreadedProducer<Context>>, KafkaError> {
+    fn alone(&self) -> Result<Arc<OwnedProducer>, KafkaError> {
         let mut alone = self.shared.alone.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(alone) = &*alone {
             return Ok(Arc::clone(alone));
@@ -172,7 +206,7 @@ impl Publisher {
     }
 
     /// Every producer that may hold records.
-    fn producers(&self) -> Vec<Arc<ThreadedProducer<Context>>> {
+    fn producers(&self) -> Vec<Arc<OwnedProducer>> {
         let alone = self.shared.alone.read().unwrap_or_else(PoisonError::into_inner).clone();
         [self.producer()].into_iter().chain(alone).collect()
     }
@@ -209,7 +243,7 @@ impl Publisher {
     /// everything from then on.
     fn triage(
         &self,
-        failed: &Arc<ThreadedProducer<Context>>,
+        failed: &Arc<OwnedProducer>,
         topic: String,
         error: &KafkaError,
     ) -> PublishError {
@@ -221,7 +255,7 @@ impl Publisher {
         classify(topic, error)
     }
 
-    fn rebuild(&self, failed: &Arc<ThreadedProducer<Context>>) {
+    fn rebuild(&self, failed: &Arc<OwnedProducer>) {
         let mut alone = self.shared.alone.write().unwrap_or_else(PoisonError::into_inner);
         if alone.as_ref().is_some_and(|alone| Arc::ptr_eq(alone, failed)) {
             *alone = None;
@@ -239,12 +273,13 @@ impl Publisher {
     }
 }
 
-fn create(config: &ClientConfig) -> Result<ThreadedProducer<Context>, KafkaError> {
+fn create(config: &ClientConfig) -> Result<OwnedProducer, KafkaError> {
     ThreadedProducer::from_config_and_context(config, Context)
+        .map(|producer| OwnedProducer(Some(producer)))
 }
 
 fn enqueue(
-    producer: &ThreadedProducer<Context>,
+    producer: &OwnedProducer,
     record: &OutgoingRecord,
     sender: oneshot::Sender<Delivery>,
 ) -> Result<(), KafkaError> {
@@ -294,6 +329,10 @@ fn classify(topic: String, error: &KafkaError) -> PublishError {
         other => PublishError::Refused { topic, reason: other.to_string() },
     }
 }
+
+#[cfg(test)]
+#[path = "publisher_tests.rs"]
+mod mock_tests;
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,17 @@ pub struct ClientSettings {
     pub producer: BTreeMap<String, String>,
     /// For consumers alone.
     pub consumer: BTreeMap<String, String>,
+    /// The most that is handed to a producer at a time: records, and their bytes. Its queue holds
+    /// more, so that what was let in is never refused there.
+    pub in_flight: (usize, u64),
 }
+
+/// What a producer's queue holds at least.
+const QUEUE_MESSAGES: usize = 200_000;
+const QUEUE_KBYTES: u64 = 131_072;
+/// librdkafka's own limits.
+const MOST_MESSAGES: usize = 2_147_483_647;
+const MOST_KBYTES: u64 = 2_097_151;
 
 impl ClientSettings {
     /// What every client has.
@@ -79,8 +89,8 @@ impl ClientSettings {
             // How long a missing topic is taken for one that is just being made. A command that
             // names a reply topic that does not exist would wait the default of 30 s.
             .set("topic.metadata.propagation.max.ms", "5000")
-            .set("queue.buffering.max.kbytes", "131072")
-            .set("queue.buffering.max.messages", "200000");
+            .set("queue.buffering.max.kbytes", self.queue_kbytes().to_string())
+            .set("queue.buffering.max.messages", self.queue_messages().to_string());
         for (name, value) in &self.producer {
             config.set(name, value);
         }
@@ -101,6 +111,16 @@ impl ClientSettings {
         // Not above the broker's `transaction.max.timeout.ms`, and never below the message's own.
         config.set("transactional.id", id).set("transaction.timeout.ms", "30000");
         config
+    }
+
+    /// Twice what is in flight: a record whose sender was told 503 stays a moment longer.
+    fn queue_messages(&self) -> usize {
+        self.in_flight.0.saturating_mul(2).clamp(QUEUE_MESSAGES, MOST_MESSAGES)
+    }
+
+    /// Four times: a record may be larger than the webhook it was made of, too.
+    fn queue_kbytes(&self) -> u64 {
+        (self.in_flight.1 / 1024).saturating_mul(4).clamp(QUEUE_KBYTES, MOST_KBYTES)
     }
 
     /// The consumer of the command topics.
@@ -190,6 +210,20 @@ mod tests {
         let consumer = settings.command_consumer("g", GroupProtocol::Consumer);
         assert_eq!(consumer.get("queued.min.messages"), Some("7"));
         assert_eq!(settings.reader().get("queued.max.messages.kbytes"), Some("16384"));
+    }
+
+    #[test]
+    fn the_queue_holds_more_than_is_let_in() {
+        for (in_flight, messages, kbytes) in [
+            ((0, 0), "200000", "131072"),
+            ((4_096, 64 << 20), "200000", "262144"),
+            ((500_000, 1 << 30), "1000000", "2097151"),
+        ] {
+            let config = ClientSettings { in_flight, ..Default::default() };
+            let config = config.producer(Duration::from_secs(5));
+            assert_eq!(config.get("queue.buffering.max.messages"), Some(messages));
+            assert_eq!(config.get("queue.buffering.max.kbytes"), Some(kbytes));
+        }
     }
 
     #[test]

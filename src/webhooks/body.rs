@@ -1,7 +1,7 @@
 //! Reading a request's body: bounded in size whatever `Content-Length` claims, bounded over all
 //! requests together, bounded in time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -10,7 +10,8 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::fairness::{Permit, Room};
 
 /// How much of a refused body is read on, and for how long.
 const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
@@ -20,7 +21,7 @@ const DISCARDED_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     /// Given back when the webhook is done with.
-    pub(super) _permit: Option<OwnedSemaphorePermit>,
+    pub(super) _permit: Option<Permit>,
 }
 
 /// Why there is no body.
@@ -41,11 +42,11 @@ pub(super) enum BodyError {
 pub(super) async fn read(
     body: &mut BodyDataStream,
     limit: usize,
-    room: &Arc<Semaphore>,
+    room: &Room,
     timeout: Duration,
 ) -> Result<Received, BodyError> {
     let mut bytes = BytesMut::new();
-    let mut permit: Option<OwnedSemaphorePermit> = None;
+    let mut permit: Option<Permit> = None;
     let reading = async {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|_broken| BodyError::Broken)?;
@@ -54,9 +55,7 @@ pub(super) async fn read(
             }
             let count = u32::try_from(chunk.len()).map_err(|_| BodyError::TooLarge)?;
             if count > 0 {
-                let more = Arc::clone(room)
-                    .try_acquire_many_owned(count)
-                    .map_err(|_full| BodyError::NoRoom)?;
+                let more = room.take(count).ok_or(BodyError::NoRoom)?;
                 match &mut permit {
                     Some(permit) => permit.merge(more),
                     None => permit = Some(more),
@@ -117,8 +116,8 @@ pub async fn form(content_type: Option<&str>, body: &Bytes) -> Option<Vec<(Strin
 mod tests {
     use super::*;
 
-    fn room(bytes: usize) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(bytes))
+    fn room(bytes: usize) -> Room {
+        Room::divided(bytes, 1, 1)()
     }
 
     fn chunked(chunks: Vec<&'static str>) -> BodyDataStream {
@@ -148,9 +147,9 @@ mod tests {
     async fn permits_are_held_while_the_body_is_and_given_back_after() {
         let room = room(10);
         let body = read(&mut chunked(vec!["abcdef"]), 10, &room, Duration::from_secs(5)).await;
-        assert_eq!(room.available_permits(), 4);
+        assert_eq!(room.free(), 4);
         drop(body);
-        assert_eq!(room.available_permits(), 10);
+        assert_eq!(room.free(), 10);
     }
 
     #[tokio::test]

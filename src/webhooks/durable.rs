@@ -46,7 +46,7 @@ pub(super) async fn keep(
     deadline: Instant,
 ) -> Result<(), NotKept> {
     match &sinks.spool {
-        None => Ok(publish(&sinks.publisher, record, deadline).await?),
+        None => Ok(publish(&sinks.publisher, &record, deadline).await?),
         // Behind the others, so that a topic gets them in the order they came.
         Some(spool) if spool.is_waiting() => Ok(spool.put(record, deadline).await?),
         Some(spool) => publish_or_spool(&sinks.publisher, spool, record, deadline).await,
@@ -55,11 +55,11 @@ pub(super) async fn keep(
 
 async fn publish(
     publisher: &Publisher,
-    record: OutgoingRecord,
+    record: &OutgoingRecord,
     deadline: Instant,
 ) -> Result<(), PublishError> {
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    publisher.publish(record, left).await.map(drop)
+    publisher.publish_ref(record, left).await.map(drop)
 }
 
 async fn publish_or_spool(
@@ -69,7 +69,7 @@ async fn publish_or_spool(
     deadline: Instant,
 ) -> Result<(), NotKept> {
     let for_kafka = deadline.checked_sub(spool.reserve()).unwrap_or(deadline);
-    match publish(publisher, record.clone(), for_kafka).await {
+    match publish(publisher, &record, for_kafka).await {
         Ok(()) => Ok(()),
         // It would never leave the spool.
         Err(error @ PublishError::TooLarge { .. }) => Err(error.into()),

@@ -9,7 +9,9 @@
 //! The answer never comes before the broker's, and always within `publish_timeout`.
 
 mod body;
+mod connections;
 mod durable;
+mod fairness;
 mod forms;
 mod receive;
 mod recent;
@@ -26,7 +28,6 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
 };
 
 pub use body::form as form_fields;
+use fairness::Room;
 pub use server::WebhookServer;
 pub use source::sender;
 use spool::Spool;
@@ -60,6 +62,7 @@ pub struct Settings {
     pub max_body: usize,
     pub max_in_flight: usize,
     pub max_in_flight_bytes: usize,
+    pub max_connections: usize,
     pub duplicate_window: Duration,
     /// Webhooks remembered for each account.
     pub duplicate_entries: usize,
@@ -101,10 +104,6 @@ pub struct Webhooks {
     metrics: Metrics,
     /// What is still read from senders that have been answered.
     discarding: TaskTracker,
-    /// One permit a webhook being worked on.
-    in_flight: Semaphore,
-    /// One permit a byte of their bodies.
-    in_flight_bytes: Arc<Semaphore>,
 }
 
 /// Where webhooks end.
@@ -116,6 +115,10 @@ struct Sinks {
 
 struct AccountState {
     account: Account,
+    /// One permit a webhook being worked on.
+    in_flight: Room,
+    /// One permit a byte of their bodies.
+    in_flight_bytes: Room,
     forms: Mutex<forms::SignatureForms>,
     recent: Mutex<recent::Recent>,
 }
@@ -133,6 +136,9 @@ impl Webhooks {
     pub fn new(settings: Settings, accounts: Vec<Account>, metrics: Metrics) -> Self {
         receive::declare_metrics(&metrics, &accounts);
         metrics.in_flight("webhooks", 0);
+        let least = settings.max_body;
+        let in_flight = Room::divided(settings.max_in_flight, accounts.len(), 1);
+        let in_flight_bytes = Room::divided(settings.max_in_flight_bytes, accounts.len(), least);
         let accounts = accounts
             .into_iter()
             .map(|account| {
@@ -140,24 +146,15 @@ impl Webhooks {
                     recent::Recent::new(settings.duplicate_window, settings.duplicate_entries);
                 let state = AccountState {
                     account,
+                    in_flight: in_flight(),
+                    in_flight_bytes: in_flight_bytes(),
                     forms: Mutex::new(forms::SignatureForms::default()),
                     recent: Mutex::new(recent),
                 };
                 (state.account.name.clone(), state)
             })
             .collect();
-        let in_flight = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
-        let bytes = settings.max_in_flight_bytes.min(Semaphore::MAX_PERMITS);
-        let in_flight_bytes = Arc::new(Semaphore::new(bytes));
-        Self {
-            settings,
-            accounts,
-            kafka: OnceLock::new(),
-            metrics,
-            discarding: TaskTracker::new(),
-            in_flight,
-            in_flight_bytes,
-        }
+        Self { settings, accounts, kafka: OnceLock::new(), metrics, discarding: TaskTracker::new() }
     }
 
     /// From now on webhooks are published, or kept in the spool while Kafka is away.

@@ -13,12 +13,12 @@ use axum::{
     response::Response,
 };
 use subtle::ConstantTimeEq;
-use tokio::sync::SemaphorePermit;
 
 use super::{
     Account, AccountState, Retyped, Webhooks,
     body::{self, BodyError},
     durable,
+    fairness::Permit,
     recent::Seen,
     record,
     server::{json, status},
@@ -208,7 +208,7 @@ async fn process(
         tracing::warn!(account = %account.name, %sender, "a webhook came from an address that is not allowed");
         return Done::refused(Answer::SourceNotAllowed);
     }
-    let Some(_in_flight) = InFlight::enter(webhooks) else {
+    let Some(_in_flight) = InFlight::enter(webhooks, state) else {
         return Done::refused(Answer::Unavailable);
     };
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
@@ -216,8 +216,7 @@ async fn process(
     if declared.is_some_and(|length| length > settings.max_body) {
         return Done::refused(Answer::TooLarge);
     }
-    let read =
-        body::read(body, settings.max_body, &webhooks.in_flight_bytes, settings.read_timeout);
+    let read = body::read(body, settings.max_body, &state.in_flight_bytes, settings.read_timeout);
     let body = match read.await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Done::refused(Answer::TooLarge),
@@ -376,13 +375,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A webhook being worked on: it counts against the bound and in the metric.
 struct InFlight<'a> {
     metrics: &'a Metrics,
-    _permit: SemaphorePermit<'a>,
+    _permit: Permit,
 }
 
 impl<'a> InFlight<'a> {
-    /// `None` when too many are being worked on.
-    fn enter(webhooks: &'a Webhooks) -> Option<Self> {
-        let permit = webhooks.in_flight.try_acquire().ok()?;
+    /// `None` when too many are being worked on, or too many of the account's.
+    fn enter(webhooks: &'a Webhooks, state: &AccountState) -> Option<Self> {
+        let permit = state.in_flight.take(1)?;
         webhooks.metrics.in_flight_changed("webhooks", 1);
         Some(Self { metrics: &webhooks.metrics, _permit: permit })
     }

@@ -21,7 +21,11 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
-use super::{Webhooks, receive};
+use super::{
+    Webhooks,
+    connections::{self, Admission, Connections},
+    receive,
+};
 use crate::{domain::Answer, vendors};
 
 /// A bound listener; bound before anything else is started, so that a taken port is an error at
@@ -57,7 +61,8 @@ impl WebhookServer {
             .route("/webhooks/{account}/{secret}", post(with_secret))
             .fallback(unknown_path)
             .with_state(Arc::clone(&webhooks));
-        let connections = TaskTracker::new();
+        let tasks = TaskTracker::new();
+        let bound = Connections::new(webhooks.settings.max_connections);
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -73,13 +78,22 @@ impl WebhookServer {
                     continue;
                 }
             };
+            let place = match bound.admit() {
+                Admission::Served(place) => place,
+                Admission::Told(place) => {
+                    tasks.spawn(connections::tell_no_room(stream, place));
+                    continue;
+                }
+                Admission::Closed => continue,
+            };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
             let service = router.clone().layer(Extension(Peer(peer.ip())));
             let stop = stop.clone();
             let read_timeout = webhooks.settings.read_timeout;
-            connections.spawn(async move {
+            tasks.spawn(async move {
+                let _place = place;
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let mut service = service.clone();
                     async move { service.call(request.map(Body::new)).await }
@@ -104,8 +118,8 @@ impl WebhookServer {
             });
         }
         drop(self.listener);
-        connections.close();
-        connections.wait().await;
+        tasks.close();
+        tasks.wait().await;
         webhooks.discarding.close();
         webhooks.discarding.wait().await;
     }

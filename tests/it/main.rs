@@ -12,6 +12,10 @@
 //! and gone with their data when the run ends, however it ends. What the machine lacks is
 //! installed where that may be done (`tests/tools.sh`), else the test fails with the line to run.
 //!
+//! Settings, as variables of the environment: `WMS_DRILL_KILLS` (how often the webhook drills kill
+//! something, 3), `WMS_DRILL_SEED` (repeats the choices of a drill), `WMS_TEST_TIMEOUT` (seconds a
+//! test may take, 180). `make drill-webhooks KILLS=50` sets what a long one needs.
+//!
 //! # Writing a test
 //!
 //! A test is an `async fn(env: &TestEnv)` that panics when something is wrong. It is registered

@@ -1,12 +1,14 @@
 //! Webhooks in, seen from outside: what is posted, what is answered, what lies in the topics.
 
 mod answers;
+mod drill;
 mod events;
 mod limits;
 mod observed;
 mod published;
 mod registry;
 mod signatures;
+mod spool;
 mod tenants;
 mod unrecognized;
 
@@ -16,6 +18,8 @@ use crate::support::{app::Options, suite::Suite};
 
 pub(crate) fn register(suite: &mut Suite) {
     answers::register(suite);
+    drill::register(suite);
+    spool::register(suite);
     events::register(suite);
     limits::register(suite);
     observed::register(suite);

@@ -15,8 +15,8 @@ mod store;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use store::StoreError;
-use store::{Entry, Store, size};
+use store::{Contents, Store, size};
 
 use crate::{clock, kafka::OutgoingRecord, metrics::Metrics};
 
@@ -55,6 +55,7 @@ pub enum SpoolError {
 
 struct Put {
     record: OutgoingRecord,
+    room: Room,
     answer: oneshot::Sender<Result<(), SpoolError>>,
 }
 
@@ -68,19 +69,57 @@ pub struct Spool {
 
 #[derive(Debug)]
 struct Shared {
-    store: Store,
+    /// Only ever locked where blocking is allowed.
+    store: Mutex<Store>,
     max_bytes: u64,
-    /// Records that wait, also those just being written: while this is not 0 nothing passes by.
-    waiting: AtomicU64,
-    aside: AtomicU64,
-    bytes: AtomicU64,
-    next: AtomicU64,
-    /// When the oldest that waits was spooled, milliseconds since the epoch; 0: nothing waits.
-    oldest: AtomicI64,
-    /// Why the disk last failed, until it worked again.
-    trouble: Mutex<Option<String>>,
+    state: Mutex<State>,
+    /// Whether anything waits, or is just being written: read by every webhook.
+    waiting: AtomicBool,
     written: Notify,
     metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    contents: Contents,
+    /// What is on its way to the disk: records and their bytes.
+    coming: u64,
+    coming_bytes: u64,
+    /// Why the disk last failed, until it worked again.
+    trouble: Option<String>,
+}
+
+/// The room of a record on its way to the disk. Given back when that ended, however it ended: a
+/// sender may hang up in the middle.
+#[derive(Debug)]
+struct Room {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Room {
+    /// Taken before the record is written, so that a crowd cannot get past the bound together.
+    fn take(shared: &Arc<Shared>, bytes: u64) -> Option<Self> {
+        let mut state = shared.state();
+        let taken = state.contents.bytes + state.coming_bytes;
+        if taken.saturating_add(bytes) > shared.max_bytes {
+            return None;
+        }
+        state.coming += 1;
+        state.coming_bytes += bytes;
+        shared.tell(&state);
+        drop(state);
+        Some(Self { shared: Arc::clone(shared), bytes })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.coming = state.coming.saturating_sub(1);
+        state.coming_bytes = state.coming_bytes.saturating_sub(self.bytes);
+        self.shared.tell(&state);
+    }
 }
 
 /// The other end of the spool: what writes and what drains.
@@ -92,20 +131,16 @@ pub struct Works {
 
 /// Opens the spool's file. Nothing is written or drained before [`Works`] runs. Blocks.
 pub fn open(settings: &SpoolSettings, metrics: Metrics) -> Result<(Spool, Works), StoreError> {
-    let (store, contents) = Store::open(&settings.path)?;
-    let oldest = store.oldest(1)?.first().map_or(0, |entry| entry.at);
+    let store = Store::open(&settings.path)?;
+    let contents = store.contents();
     if contents.waiting > 0 {
         tracing::warn!(records = contents.waiting, "webhooks of an earlier run wait in the spool");
     }
     let shared = Arc::new(Shared {
-        store,
+        store: Mutex::new(store),
         max_bytes: settings.max_bytes,
-        waiting: contents.waiting.into(),
-        aside: contents.aside.into(),
-        bytes: contents.bytes.into(),
-        next: contents.next.into(),
-        oldest: oldest.into(),
-        trouble: Mutex::default(),
+        state: Mutex::new(State { contents, ..State::default() }),
+        waiting: AtomicBool::new(contents.waiting > 0),
         written: Notify::new(),
         metrics,
     });
@@ -118,7 +153,7 @@ pub fn open(settings: &SpoolSettings, metrics: Metrics) -> Result<(Spool, Works)
 impl Spool {
     /// Whether records wait: then every other one has to wait behind them.
     pub fn is_waiting(&self) -> bool {
-        self.shared.waiting.load(Ordering::Acquire) > 0
+        self.shared.waiting.load(Ordering::Acquire)
     }
 
     /// What is left of a webhook's time for the disk.
@@ -128,27 +163,16 @@ impl Spool {
 
     /// Keeps a record; it is on the disk when this returns. After `TimedOut` it may be there.
     pub async fn put(&self, record: OutgoingRecord, deadline: Instant) -> Result<(), SpoolError> {
-        let bytes = size(&record);
-        // Taken before the record is written, so that a crowd cannot get past the bound together.
-        let before = self.shared.bytes.fetch_add(bytes, Ordering::AcqRel);
-        if before.saturating_add(bytes) > self.shared.max_bytes {
-            self.shared.bytes.fetch_sub(bytes, Ordering::AcqRel);
-            return Err(SpoolError::Full);
-        }
-        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+        let room = Room::take(&self.shared, size(&record)).ok_or(SpoolError::Full)?;
         let (answer, kept) = oneshot::channel();
         let deadline = tokio::time::Instant::from_std(deadline);
-        let not_written = |error| {
-            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-            self.shared.bytes.fetch_sub(bytes, Ordering::AcqRel);
-            Err(error)
-        };
-        match tokio::time::timeout_at(deadline, self.puts.send(Put { record, answer })).await {
+        let put = self.puts.send(Put { record, room, answer });
+        match tokio::time::timeout_at(deadline, put).await {
             Ok(Ok(())) => {}
             Ok(Err(_stopped)) => {
-                return not_written(SpoolError::Failed("the spool has stopped".to_owned()));
+                return Err(SpoolError::Failed("the spool has stopped".to_owned()));
             }
-            Err(_elapsed) => return not_written(SpoolError::TimedOut),
+            Err(_elapsed) => return Err(SpoolError::TimedOut),
         }
         match tokio::time::timeout_at(deadline, kept).await {
             Ok(Ok(result)) => result,
@@ -159,47 +183,82 @@ impl Spool {
 
     /// Whether a webhook could be kept now.
     pub fn ready(&self) -> Result<(), String> {
-        if let Some(trouble) = self.shared.trouble() {
-            return Err(trouble);
+        let state = self.shared.state();
+        if let Some(trouble) = &state.trouble {
+            return Err(trouble.clone());
         }
-        if self.shared.bytes.load(Ordering::Acquire) >= self.shared.max_bytes {
-            return Err("the spool is full (`ingress.spool.max_bytes`)".to_owned());
+        if state.contents.bytes + state.coming_bytes >= self.shared.max_bytes {
+            return Err(format!(
+                "the spool is full (`ingress.spool.max_bytes`): {} webhooks wait, {} are set aside",
+                state.contents.waiting, state.contents.aside
+            ));
         }
         Ok(())
     }
 }
 
 impl Shared {
-    fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The state behind this lock is valid at every step.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes whether the disk works; a change is logged once.
-    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match &result {
-            Ok(_) => *trouble = None,
-            Err(error) => {
-                let text = error.to_string();
-                if trouble.as_ref() != Some(&text) {
-                    tracing::error!(%error, "the spool does not work");
-                }
-                *trouble = Some(text);
+    /// Lets every webhook know whether it has to wait behind others.
+    fn tell(&self, state: &State) {
+        let waiting = state.contents.waiting + state.coming > 0;
+        if self.waiting.swap(waiting, Ordering::AcqRel) != waiting {
+            if waiting {
+                tracing::warn!("webhooks go to the spool from now on");
+            } else {
+                tracing::info!("the spool is empty: webhooks go to Kafka again");
             }
         }
+    }
+
+    /// Does something with the store, and notes what became of it. Blocks.
+    fn with_store<T>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut store);
+        let contents = store.contents();
+        // Under both locks, so that a later count is not overwritten with an earlier one.
+        let mut state = self.state();
+        state.contents = contents;
+        match &result {
+            Ok(_) => state.trouble = None,
+            Err(error) => {
+                let text = error.to_string();
+                if state.trouble.as_ref() != Some(&text) {
+                    tracing::error!(%error, "the spool does not work");
+                }
+                state.trouble = Some(text);
+            }
+        }
+        self.tell(&state);
         result
+    }
+
+    /// The same, off the runtime.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || shared.with_store(work)).await;
+        done.unwrap_or_else(|panicked| {
+            let (path, reason) = ("file".to_owned(), panicked.to_string());
+            Err(StoreError::Failed { path, reason })
+        })
     }
 
     /// Brings the metrics up to date.
     fn report(&self) {
-        let oldest = self.oldest.load(Ordering::Relaxed);
-        let age = if oldest == 0 { 0 } else { clock::now().as_millisecond() - oldest };
-        self.metrics.spool(
-            self.waiting.load(Ordering::Relaxed),
-            self.aside.load(Ordering::Relaxed),
-            self.bytes.load(Ordering::Relaxed),
-            Duration::from_millis(u64::try_from(age).unwrap_or(0)),
-        );
+        let Contents { waiting, aside, bytes, oldest } = self.state().contents;
+        let age = oldest.map_or(0, |oldest| clock::now().as_millisecond().saturating_sub(oldest));
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        self.metrics.spool(waiting, aside, bytes, age);
     }
 }
 
@@ -222,28 +281,18 @@ impl Works {
 
     async fn write_group(&self, puts: impl Iterator<Item = Put>) {
         let now = clock::now().as_millisecond();
-        let (mut entries, mut answers) = (Vec::new(), Vec::new());
-        for put in puts {
-            let sequence = self.shared.next.fetch_add(1, Ordering::Relaxed);
-            entries.push(Entry { sequence, at: now, record: put.record });
-            answers.push(put.answer);
+        let (mut records, mut rooms, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for Put { record, room, answer } in puts {
+            records.push(record);
+            rooms.push(room);
+            answers.push(answer);
         }
-        let (count, bytes) = (entries.len() as u64, entries.iter().map(|e| size(&e.record)).sum());
-        let shared = Arc::clone(&self.shared);
-        let written =
-            tokio::task::spawn_blocking(move || shared.noted(shared.store.append(&entries)));
-        let result = match written.await {
-            Ok(result) => result.map_err(|error| SpoolError::Failed(error.to_string())),
-            Err(panicked) => Err(SpoolError::Failed(panicked.to_string())),
-        };
+        let written = self.shared.blocking(move |store| store.append(now, &records)).await;
+        // Only now: what is on the disk was counted before it is no longer coming.
+        drop(rooms);
+        let result = written.map_err(|error| SpoolError::Failed(error.to_string()));
         if result.is_ok() {
-            // Keeps an older one that still waits.
-            let _older =
-                self.shared.oldest.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
             self.shared.written.notify_one();
-        } else {
-            self.shared.waiting.fetch_sub(count, Ordering::AcqRel);
-            self.shared.bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
         self.shared.report();
         for answer in answers {
@@ -255,5 +304,73 @@ impl Works {
     /// What drains the spool into Kafka, to be run beside [`Self::write`].
     pub fn drain(&self) -> drain::Drain {
         drain::Drain::new(Arc::clone(&self.shared))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    fn record() -> OutgoingRecord {
+        OutgoingRecord { topic: "t".into(), payload: Some(vec![0; 100]), ..Default::default() }
+    }
+
+    fn opened(folder: &tempfile::TempDir, max_bytes: u64) -> (Spool, Works) {
+        let path = folder.path().join("spool");
+        let settings = SpoolSettings { path, max_bytes, reserve: Duration::from_secs(1) };
+        open(&settings, Metrics::new().unwrap()).unwrap()
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    /// What is on its way to the disk takes room and holds up others; whoever gives up, or whom the
+    /// disk fails, takes nothing with him.
+    #[tokio::test]
+    async fn room_is_taken_before_the_disk_and_given_back_however_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, works) = opened(&folder, 2 * size(&record()));
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut first, mut second) =
+            (pin!(spool.put(record(), later())), pin!(spool.put(record(), later())));
+        assert!(!spool.is_waiting());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        assert!(spool.is_waiting());
+        assert_eq!(spool.put(record(), later()).await, Err(SpoolError::Full));
+        assert!(spool.ready().is_err());
+        // Nobody writes any more.
+        drop(works);
+        assert!(matches!(first.await, Err(SpoolError::Failed(_))));
+        assert!(matches!(second.await, Err(SpoolError::Failed(_))));
+        assert!(!spool.is_waiting());
+        assert_eq!(spool.ready(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_in_the_file_when_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, works) = opened(&folder, 1 << 20);
+        let stop = CancellationToken::new();
+        let puts = async {
+            let puts = (0..50).map(|_| spool.put(record(), later()));
+            let all = futures_util::future::join_all(puts).await;
+            stop.cancel();
+            all
+        };
+        let (all, ()) = tokio::join!(puts, works.write(stop.clone()));
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert!(spool.is_waiting());
+        drop(spool);
+        let (spool, works) = opened(&folder, 1 << 20);
+        assert!(spool.is_waiting());
+        assert_eq!(works.shared.state().contents.waiting, 50);
     }
 }

@@ -3,10 +3,14 @@
 
 use std::{
     fmt,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 
 use crate::kafka::OutgoingRecord;
 
@@ -26,8 +30,6 @@ const CACHE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub sequence: u64,
-    /// When it was spooled, milliseconds since the epoch.
-    pub at: i64,
     pub record: OutgoingRecord,
 }
 
@@ -36,9 +38,10 @@ pub struct Entry {
 pub struct Contents {
     pub waiting: u64,
     pub aside: u64,
+    /// Of both.
     pub bytes: u64,
-    /// The next free sequence.
-    pub next: u64,
+    /// When the first that waits was spooled, milliseconds since the epoch.
+    pub oldest: Option<i64>,
 }
 
 /// Why a spool cannot be used.
@@ -50,18 +53,22 @@ pub enum StoreError {
     )]
     InUse { path: String },
     #[error(
-        "the spool {path} cannot be opened: {reason}; mend the disk, or move the file away to \
-         start with an empty one (the webhooks in it are then missing until it is put back)"
+        "the spool {path} cannot be opened: {reason}; nothing in it was deleted. Mend the disk, or \
+         move the file away to start with an empty one (the webhooks in it were answered as taken, \
+         and are then missing until it is put back)"
     )]
     Unusable { path: String, reason: String },
     #[error("the spool {path} cannot be read or written: {reason}")]
     Failed { path: String, reason: String },
 }
 
-/// The open file.
+/// The file. Whatever goes wrong, it is opened anew with the next use: after an I/O error the
+/// database refuses everything else, and what the failed transaction left behind is counted again.
 pub struct Store {
-    database: Database,
     path: PathBuf,
+    database: Option<Database>,
+    next: u64,
+    contents: Contents,
 }
 
 impl fmt::Debug for Store {
@@ -81,217 +88,342 @@ pub fn size(record: &OutgoingRecord) -> u64 {
 impl Store {
     /// Opens the file, or makes it; one that a killed process left behind is put in order first.
     /// Records that were set aside wait again.
-    pub fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = || path.display().to_string();
         let unusable = |reason: String| StoreError::Unusable { path: shown(), reason };
         if let Err(error) = create_private(path) {
             return Err(unusable(error.to_string()));
         }
-        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: shown() },
-            other => unusable(other.to_string()),
-        })?;
-        let store = Self { database, path: path.to_owned() };
-        let contents = store.set_in_order().map_err(|error| unusable(error.to_string()))?;
-        Ok((store, contents))
+        let (path_buf, contents) = (path.to_owned(), Contents::default());
+        let mut store = Self { path: path_buf, database: None, next: 0, contents };
+        match store.reopen() {
+            Ok(()) => Ok(store),
+            Err(redb::Error::DatabaseAlreadyOpen) => Err(StoreError::InUse { path: shown() }),
+            Err(other) => Err(unusable(other.to_string())),
+        }
     }
 
-    fn failed(&self, error: &redb::Error) -> StoreError {
-        StoreError::Failed { path: self.path.display().to_string(), reason: error.to_string() }
+    pub fn contents(&self) -> Contents {
+        self.contents
     }
 
-    fn set_in_order(&self) -> Result<Contents, redb::Error> {
-        let transaction = self.database.begin_write()?;
-        let mut contents = Contents::default();
-        {
-            let mut waiting = transaction.open_table(WAITING)?;
-            let mut aside = transaction.open_table(ASIDE)?;
-            while let Some((sequence, stored)) = aside.pop_first()? {
-                waiting.insert(sequence.value(), stored.value())?;
+    fn reopen(&mut self) -> Result<(), redb::Error> {
+        self.database = None;
+        // Checked whole: a damaged file must be an error now, not a panic of the database later.
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| {
+            let database = Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .set_check_integrity_on_open(true)
+                .create(&self.path)?;
+            let (contents, next) = set_in_order(&database)?;
+            Ok::<_, redb::Error>((database, contents, next))
+        }));
+        let damaged = |_| Err(redb::Error::Corrupted("it is damaged".to_owned()));
+        let (database, contents, next) = opened.unwrap_or_else(damaged)?;
+        (self.database, self.contents) = (Some(database), contents);
+        self.next = self.next.max(next);
+        Ok(())
+    }
+
+    /// Does something with the open file.
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&Database, &mut Contents, &mut u64) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let mut done = if self.database.is_none() { self.reopen() } else { Ok(()) };
+        let (mut contents, mut next) = (self.contents, self.next);
+        let done = match (&self.database, &mut done) {
+            (Some(database), Ok(())) => work(database, &mut contents, &mut next),
+            (_, done) => Err(std::mem::replace(done, Ok(())).err().unwrap_or_else(closed)),
+        };
+        match done {
+            Ok(value) => {
+                (self.contents, self.next) = (contents, next);
+                Ok(value)
             }
-            for found in waiting.iter()? {
-                let (sequence, stored) = found?;
-                contents.waiting += 1;
-                contents.next = sequence.value() + 1;
-                contents.bytes += size(&read(stored.value()).1);
+            Err(error) => {
+                self.database = None;
+                let path = self.path.display().to_string();
+                Err(StoreError::Failed { path, reason: error.to_string() })
             }
         }
-        transaction.commit()?;
-        Ok(contents)
     }
 
     /// Writes records behind the others and waits until the disk has them.
-    pub fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+    pub fn append(&mut self, at: i64, records: &[OutgoingRecord]) -> Result<(), StoreError> {
+        self.with(|database, contents, next| {
+            let transaction = database.begin_write()?;
             {
                 let mut waiting = transaction.open_table(WAITING)?;
-                for entry in entries {
-                    waiting.insert(entry.sequence, stored(entry))?;
+                for record in records {
+                    waiting.insert(*next, stored(at, record))?;
+                    *next += 1;
+                    contents.bytes += size(record);
                 }
             }
+            count(&transaction, contents)?;
             // Durable when it returns: redb's default is a sync of the file.
             Ok(transaction.commit()?)
-        };
-        write().map_err(|error| self.failed(&error))
+        })
     }
 
-    /// The oldest records, at most so many.
-    pub fn oldest(&self, count: usize) -> Result<Vec<Entry>, StoreError> {
-        let read = || -> Result<Vec<Entry>, redb::Error> {
-            let transaction = self.database.begin_read()?;
+    /// The records from a sequence on: at most so many, at most so many bytes, but at least one.
+    pub fn read(
+        &mut self,
+        from: u64,
+        count: usize,
+        mut bytes: u64,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.with(|database, _, _| {
+            let transaction = database.begin_read()?;
             let waiting = transaction.open_table(WAITING)?;
-            let mut entries = Vec::new();
-            for found in waiting.iter()?.take(count) {
+            let mut entries: Vec<Entry> = Vec::new();
+            for found in waiting.range(from..)?.take(count) {
                 let (sequence, stored) = found?;
-                let (at, record) = read(stored.value());
-                entries.push(Entry { sequence: sequence.value(), at, record });
+                let record = read(stored.value());
+                let size = size(&record);
+                if size > bytes && !entries.is_empty() {
+                    break;
+                }
+                bytes = bytes.saturating_sub(size);
+                entries.push(Entry { sequence: sequence.value(), record });
             }
             Ok(entries)
-        };
-        read().map_err(|error| self.failed(&error))
+        })
     }
 
-    /// Forgets records that Kafka has.
-    pub fn remove(&self, sequences: &[u64]) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
-            {
-                let mut waiting = transaction.open_table(WAITING)?;
-                for sequence in sequences {
-                    waiting.remove(sequence)?;
-                }
-            }
-            Ok(transaction.commit()?)
-        };
-        write().map_err(|error| self.failed(&error))
-    }
-
-    /// Lets nothing wait for a record that Kafka refused. It stays in the file.
-    pub fn set_aside(&self, sequence: u64) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+    /// Forgets records that Kafka has, and lets nothing wait for those that it refused: they stay in
+    /// the file.
+    pub fn settle(&mut self, sent: &[u64], refused: &[u64]) -> Result<(), StoreError> {
+        self.with(|database, contents, _| {
+            let transaction = database.begin_write()?;
             {
                 let mut waiting = transaction.open_table(WAITING)?;
                 let mut aside = transaction.open_table(ASIDE)?;
-                if let Some(stored) = waiting.remove(sequence)? {
-                    aside.insert(sequence, stored.value())?;
+                for sequence in sent {
+                    if let Some(stored) = waiting.remove(sequence)? {
+                        let bytes = size(&read(stored.value()));
+                        contents.bytes = contents.bytes.saturating_sub(bytes);
+                    }
+                }
+                for sequence in refused {
+                    if let Some(stored) = waiting.remove(sequence)? {
+                        aside.insert(sequence, stored.value())?;
+                    }
                 }
             }
+            count(&transaction, contents)?;
             Ok(transaction.commit()?)
-        };
-        write().map_err(|error| self.failed(&error))
+        })
     }
 
-    /// Lets the records that were set aside wait again, in their old place: how many.
-    pub fn take_up_again(&self) -> Result<u64, StoreError> {
-        self.set_in_order().map(|contents| contents.waiting).map_err(|error| self.failed(&error))
+    /// Lets the records that were set aside wait again, in their old place.
+    pub fn take_up_again(&mut self) -> Result<(), StoreError> {
+        self.with(|database, contents, _| {
+            (*contents, _) = set_in_order(database)?;
+            Ok(())
+        })
     }
+}
+
+fn closed() -> redb::Error {
+    redb::Error::DatabaseClosed
+}
+
+/// Puts back what was set aside, and counts what there is: the contents, and the next sequence.
+fn set_in_order(database: &Database) -> Result<(Contents, u64), redb::Error> {
+    let transaction = database.begin_write()?;
+    let (mut contents, mut next) = (Contents::default(), 0);
+    {
+        let mut waiting = transaction.open_table(WAITING)?;
+        let mut aside = transaction.open_table(ASIDE)?;
+        while let Some((sequence, stored)) = aside.pop_first()? {
+            waiting.insert(sequence.value(), stored.value())?;
+        }
+        for found in waiting.iter()? {
+            let (sequence, stored) = found?;
+            next = sequence.value() + 1;
+            contents.bytes += size(&read(stored.value()));
+        }
+    }
+    count(&transaction, &mut contents)?;
+    transaction.commit()?;
+    Ok((contents, next))
+}
+
+/// What the tables hold within the transaction, but for the bytes.
+fn count(transaction: &WriteTransaction, contents: &mut Contents) -> Result<(), redb::Error> {
+    let waiting = transaction.open_table(WAITING)?;
+    (contents.waiting, contents.aside) = (waiting.len()?, transaction.open_table(ASIDE)?.len()?);
+    contents.oldest = waiting.first()?.map(|(_, stored)| stored.value().0);
+    Ok(())
 }
 
 /// The file holds names and addresses of people: it is made for its owner alone.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    match options.open(path) {
+        // The name, too, has to outlive a power cut.
+        Ok(_) => match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => std::fs::File::open(parent)?.sync_all(),
+            None => std::fs::File::open(".")?.sync_all(),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
-fn stored(entry: &Entry) -> Stored<'_> {
-    let OutgoingRecord { topic, key, payload, headers, .. } = &entry.record;
+fn stored(at: i64, record: &OutgoingRecord) -> Stored<'_> {
+    let OutgoingRecord { topic, key, payload, headers, .. } = record;
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-    (entry.at, topic, key.as_deref(), payload.as_deref(), headers.collect())
+    (at, topic, key.as_deref(), payload.as_deref(), headers.collect())
 }
 
-fn read((at, topic, key, payload, headers): Stored<'_>) -> (i64, OutgoingRecord) {
+fn read((_at, topic, key, payload, headers): Stored<'_>) -> OutgoingRecord {
     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value)));
-    let record = OutgoingRecord {
+    OutgoingRecord {
         topic: topic.to_owned(),
         partition: None,
         key: owned(key),
         payload: owned(payload),
         headers: headers.collect(),
         timestamp: None,
-    };
-    (at, record)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(sequence: u64) -> Entry {
-        let record = OutgoingRecord {
+    fn record(number: u8) -> OutgoingRecord {
+        OutgoingRecord {
             topic: "wms.jfwms.order".into(),
-            key: sequence.is_multiple_of(2).then(|| b"key".to_vec()),
-            payload: Some(vec![0, 255, u8::try_from(sequence).unwrap()]),
+            key: number.is_multiple_of(2).then(|| b"key".to_vec()),
+            payload: Some(vec![0, 255, number]),
             headers: vec![("ce_id".into(), Some(b"1".to_vec())), ("none".into(), None)],
             ..OutgoingRecord::default()
-        };
-        Entry { sequence, at: 7, record }
+        }
     }
 
-    fn sequences(store: &Store) -> Vec<u64> {
-        store.oldest(100).unwrap().iter().map(|entry| entry.sequence).collect()
+    fn records(numbers: std::ops::Range<u8>) -> Vec<OutgoingRecord> {
+        numbers.map(record).collect()
+    }
+
+    fn bytes(numbers: &[u8]) -> u64 {
+        numbers.iter().map(|number| size(&record(*number))).sum()
+    }
+
+    fn sequences(store: &mut Store) -> Vec<u64> {
+        let entries = store.read(0, 100, u64::MAX).unwrap();
+        entries.iter().map(|entry| entry.sequence).collect()
     }
 
     #[test]
     fn records_come_back_as_they_were_in_order_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
-        let (store, contents) = Store::open(&path).unwrap();
-        assert_eq!(contents, Contents::default());
-        let entries: Vec<_> = (0..5).map(entry).collect();
-        store.append(&entries).unwrap();
-        store.remove(&[0, 1]).unwrap();
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.contents(), Contents::default());
+        store.append(6, &records(0..2)).unwrap();
+        store.append(7, &records(2..5)).unwrap();
+        store.settle(&[0, 1], &[]).unwrap();
+        let contents = Contents { waiting: 3, aside: 0, bytes: bytes(&[2, 3, 4]), oldest: Some(7) };
+        assert_eq!(store.contents(), contents);
         drop(store);
-        let (store, contents) = Store::open(&path).unwrap();
-        let bytes = (2..5).map(|n| size(&entry(n).record)).sum();
-        assert_eq!(contents, Contents { waiting: 3, aside: 0, bytes, next: 5 });
-        let found = store.oldest(2).unwrap();
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.contents(), contents);
+        let found = store.read(0, 2, u64::MAX).unwrap();
         assert_eq!(found.len(), 2);
-        for (found, sequence) in found.iter().zip(2..) {
-            let expected = entry(sequence);
-            assert_eq!((found.sequence, found.at), (sequence, 7));
-            assert_eq!(found.record.topic, expected.record.topic);
-            assert_eq!(found.record.key, expected.record.key);
-            assert_eq!(found.record.payload, expected.record.payload);
-            assert_eq!(found.record.headers, expected.record.headers);
+        for (found, number) in found.iter().zip(2..) {
+            let expected = record(number);
+            assert_eq!(found.sequence, u64::from(number));
+            assert_eq!(found.record.topic, expected.topic);
+            assert_eq!(found.record.key, expected.key);
+            assert_eq!(found.record.payload, expected.payload);
+            assert_eq!(found.record.headers, expected.headers);
         }
+        store.append(8, &records(9..10)).unwrap();
+        assert_eq!(sequences(&mut store), [2, 3, 4, 5]);
     }
 
     #[test]
     fn what_was_set_aside_is_kept_and_waits_again_in_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
-        let (store, _) = Store::open(&path).unwrap();
-        store.append(&(0..4).map(entry).collect::<Vec<_>>()).unwrap();
-        store.set_aside(1).unwrap();
-        assert_eq!(sequences(&store), [0, 2, 3]);
-        assert_eq!(store.take_up_again().unwrap(), 4);
-        assert_eq!(sequences(&store), [0, 1, 2, 3]);
-        store.set_aside(2).unwrap();
+        let mut store = Store::open(&path).unwrap();
+        store.append(7, &records(0..4)).unwrap();
+        store.settle(&[], &[1]).unwrap();
+        assert_eq!(sequences(&mut store), [0, 2, 3]);
+        let all = Contents { waiting: 3, aside: 1, bytes: bytes(&[0, 1, 2, 3]), oldest: Some(7) };
+        assert_eq!(store.contents(), all);
+        store.take_up_again().unwrap();
+        assert_eq!(sequences(&mut store), [0, 1, 2, 3]);
+        store.settle(&[0], &[2]).unwrap();
         drop(store);
-        let (store, contents) = Store::open(&path).unwrap();
-        assert_eq!((contents.waiting, contents.next), (4, 4));
-        assert_eq!(sequences(&store), [0, 1, 2, 3]);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!((store.contents().waiting, store.contents().aside), (3, 0));
+        assert_eq!(sequences(&mut store), [1, 2, 3]);
     }
 
     #[test]
-    fn a_file_has_one_process_and_a_broken_one_is_left_alone() {
+    fn a_batch_is_bounded_and_never_empty_while_something_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("spool")).unwrap();
+        store.append(7, &records(0..9)).unwrap();
+        assert_eq!(store.read(0, 4, u64::MAX).unwrap().len(), 4);
+        assert_eq!(store.read(0, 9, bytes(&[0, 1, 2])).unwrap().len(), 3);
+        assert_eq!(store.read(0, 9, 1).unwrap().len(), 1);
+        assert_eq!(store.read(8, 9, u64::MAX).unwrap()[0].sequence, 8);
+        assert!(store.read(9, 9, u64::MAX).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_has_one_process_and_a_damaged_one_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
-        let (store, _) = Store::open(&path).unwrap();
+        let mut store = Store::open(&path).unwrap();
+        store.append(7, &records(0..50)).unwrap();
         let again = Store::open(&path).unwrap_err();
         assert!(matches!(again, StoreError::InUse { .. }), "{again}");
         drop(store);
-        std::fs::write(&path, b"this is no spool, but somebody's file").unwrap();
-        let broken = Store::open(&path).unwrap_err();
-        assert!(matches!(broken, StoreError::Unusable { .. }), "{broken}");
-        assert!(broken.to_string().contains("move the file away"), "{broken}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"this is no spool, but somebody's file");
+        let sound = std::fs::read(&path).unwrap();
+        let noise: Vec<u8> = sound.iter().map(|byte| byte ^ 0x5a).collect();
+        let mut holes = sound.clone();
+        holes.iter_mut().skip(4096).for_each(|byte| *byte = 0);
+        let cut = sound[..sound.len() / 3].to_vec();
+        for damaged in [b"this is no spool, but somebody's file".to_vec(), noise, holes, cut] {
+            std::fs::write(&path, &damaged).unwrap();
+            let broken = Store::open(&path).unwrap_err();
+            assert!(matches!(broken, StoreError::Unusable { .. }), "{broken}");
+            assert!(broken.to_string().contains("move the file away"), "{broken}");
+            assert!(std::fs::read(&path).unwrap().len() >= damaged.len(), "{broken}");
+        }
+        std::fs::write(&path, &sound).unwrap();
+        assert_eq!(Store::open(&path).unwrap().contents().waiting, 50);
+    }
+
+    /// After an I/O error the database wants to be opened again; the spool does that by itself.
+    #[test]
+    fn a_failure_is_no_reason_to_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("spool")).unwrap();
+        store.append(7, &records(0..3)).unwrap();
+        let failed = store.with(|database, contents, next| {
+            // Written by a transaction whose end nobody learns.
+            let transaction = database.begin_write()?;
+            transaction.open_table(WAITING)?.insert(*next, stored(7, &record(3)))?;
+            transaction.commit()?;
+            contents.waiting += 7;
+            Err::<(), _>(redb::Error::PreviousIo)
+        });
+        assert!(matches!(failed, Err(StoreError::Failed { .. })), "{failed:?}");
+        store.append(8, &records(4..5)).unwrap();
+        assert_eq!(sequences(&mut store), [0, 1, 2, 3, 4]);
+        assert_eq!(store.contents().waiting, 5);
+        assert_eq!(store.contents().bytes, bytes(&[0, 1, 2, 3, 4]));
     }
 }

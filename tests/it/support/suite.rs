@@ -17,6 +17,12 @@ use super::{backend::TestEnv, kafka::Broker, parts, python::Python, registry::Re
 /// No test may hang: this is far above what any takes.
 const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// The same, unless `WMS_TEST_TIMEOUT` says otherwise in seconds, for drills made longer.
+fn test_timeout() -> Duration {
+    let seconds = std::env::var("WMS_TEST_TIMEOUT").ok();
+    seconds.and_then(|seconds| seconds.parse().ok()).map_or(TEST_TIMEOUT, Duration::from_secs)
+}
+
 /// A part that is started when first asked for. A failed start is not tried again.
 type Lazy<T> = Mutex<Option<Result<T, String>>>;
 
@@ -176,10 +182,11 @@ fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T) -> Result<(), Failed> {
         .enable_all()
         .build()
         .map_err(|e| Failed::from(e.to_string()))?;
+    let timeout = test_timeout();
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             // On the heap: the futures of whole scenarios are large.
-            tokio::time::timeout(TEST_TIMEOUT, Box::pin(test(env))).await
+            tokio::time::timeout(timeout, Box::pin(test(env))).await
         })
     }));
     runtime.block_on(env.clean_up());
@@ -187,7 +194,7 @@ fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T) -> Result<(), Failed> {
     runtime.shutdown_timeout(Duration::from_secs(5));
     match outcome {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(format!("not done after {TEST_TIMEOUT:?}").into()),
+        Ok(Err(_)) => Err(format!("not done after {timeout:?}").into()),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

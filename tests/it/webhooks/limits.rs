@@ -18,7 +18,9 @@ use crate::support::{
 tests! {
     both: a_large_body_is_refused_however_it_is_sent, the_default_limit_holds,
         too_many_in_flight_are_told_to_come_back, too_many_bytes_in_flight_are_too_many,
-        a_sender_that_stops_is_cut_off, a_connection_is_used_again;
+        a_sender_that_stops_is_cut_off, a_connection_is_used_again,
+        one_account_cannot_take_anothers_room, connections_beyond_the_bound_are_told,
+        a_shutdown_answers_what_has_begun;
     mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503,
         a_passing_fault_is_not_the_senders_business;
     kafka: a_record_over_the_topics_limit_is_a_413, a_batch_over_the_limit_is_not_its_records_fault;
@@ -128,6 +130,80 @@ async fn too_many_bytes_in_flight_are_too_many(env: &TestEnv) {
     first.write(&rest);
     assert_eq!(first.answer().await.status, 200);
     assert_eq!(wire::post(&app, JFWMS, &[], large(3_001)).await.status, 200);
+    app.stop().await.unwrap();
+}
+
+/// One account sends slowly until it has no more room; the other is served all the same.
+async fn one_account_cannot_take_anothers_room(env: &TestEnv) {
+    let ingress =
+        "max_in_flight = 4\nmax_body = \"4KiB\"\nmax_in_flight_bytes = \"64KiB\"".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    // One of the four is reserved for each of the two accounts.
+    let mut slow = Vec::new();
+    for number in ["1", "2", "3"] {
+        slow.push(Unfinished::half(address, JFWMS, &order(number)));
+        let taken = slow.len();
+        until_metric(&app, &format!("wms_in_flight{{pipeline=\"webhooks\"}} {taken}\n")).await;
+    }
+    let refused = wire::post(&app, JFWMS, &[], order("4")).await;
+    assert_eq!(refused.code(), (503, json!(1)));
+    for n in 0..20 {
+        let push = vendor::push("PUSH_ASN_ORDER", &format!("{{\"asnNumber\":\"A{n}\"}}"));
+        let served = wire::post(&app, QIANYI, &[], vendor::as_json(&push)).await;
+        assert_eq!(served.status, 200, "{served:?}");
+    }
+    for (mut request, rest) in slow {
+        request.write(&rest);
+        assert_eq!(request.answer().await.code(), (200, json!(0)));
+    }
+    assert_eq!(wire::post(&app, JFWMS, &[], order("4")).await.code(), (200, json!(0)));
+    app.stop().await.unwrap();
+}
+
+async fn connections_beyond_the_bound_are_told(env: &TestEnv) {
+    let ingress = "max_connections = 2".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    let (mut first, first_rest) = Unfinished::half(address, JFWMS, &order("1"));
+    let (mut second, second_rest) = Unfinished::half(address, JFWMS, &order("2"));
+    until_metric(&app, "wms_in_flight{pipeline=\"webhooks\"} 2\n").await;
+    let (third, _) = Unfinished::half(address, JFWMS, &order("3"));
+    let told = third.answer().await;
+    assert_eq!((told.status, told.header("connection")), (503, Some("close")), "{told:?}");
+    assert!(told.header("retry-after").is_some());
+    first.write(&first_rest);
+    second.write(&second_rest);
+    assert_eq!(first.answer().await.code(), (200, json!(0)));
+    assert_eq!(second.answer().await.code(), (200, json!(0)));
+    // Their places are free as soon as they are closed.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while wire::post(&app, JFWMS, &[], order("3")).await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "no place became free");
+    }
+    app.stop().await.unwrap();
+}
+
+/// An idle connection is closed without a reset; what has begun is answered.
+async fn a_shutdown_answers_what_has_begun(env: &TestEnv) {
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    let address = app.running.webhooks.unwrap();
+    let order = vendor::jfwms("order", &vendor::order("1"));
+    let mut idle = std::net::TcpStream::connect(address).unwrap();
+    idle.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut begun, rest) = Unfinished::half(address, JFWMS, &order);
+    until_metric(&app, "wms_in_flight{pipeline=\"webhooks\"} 1\n").await;
+    app.stop.cancel();
+    let closed = crate::support::backend::blocking(move || {
+        std::io::Read::read(&mut idle, &mut [0; 16]).unwrap()
+    });
+    assert_eq!(closed.await, 0);
+    begun.write(&rest);
+    let answer = begun.answer().await;
+    assert_eq!(answer.code(), (200, json!(0)));
+    assert_eq!(answer.header("connection"), Some("close"));
     app.stop().await.unwrap();
 }
 
