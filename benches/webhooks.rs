@@ -18,8 +18,9 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
+mod body;
+
 use std::{
-    fmt::Write as _,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -27,14 +28,12 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use md5::{Digest, Md5};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 use wms_connector::kafka::{ClientSettings, OutgoingRecord, Publisher};
 
-const SECRET: &str = "4a506ccaf37e400bac4a42d2dc5f600a";
 /// Distinct webhooks; more than are in flight, so that none is a repeat of one on its way.
 const BODIES: usize = 4096;
 
@@ -151,34 +150,17 @@ fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// Signed webhooks of a stock type with so many lines, as whole HTTP requests.
+/// Webhooks with so many lines, as whole HTTP requests.
 fn requests(lines: usize) -> Vec<Vec<u8>> {
-    (0..BODIES)
-        .map(|n| {
-            let mut data = format!(
-                r#"{{"warehouseCode":"YK","documentNo":"BSZ{n:07}","userId":3256,"finishTime":"2025-02-06T03:59:21.009","skuList":["#
-            );
-            for line in 0..lines {
-                let comma = if line == 0 { "" } else { "," };
-                write!(
-                    data,
-                    r#"{comma}{{"sku":"819-Dark GL {line}","total":{n},"locked":0,"available":{n},"nonGood":0,"totalChange":1,"lockedChange":null,"availableChange":null,"nonGoodChange":null}}"#
-                )
-                .unwrap();
-            }
-            data.push_str("]}");
-            let signed = format!(r#"{{"data":{data},"clientSecret":"{SECRET}"}}"#);
-            let sign = hex::encode(Md5::digest(signed));
-            let body = format!(
-                r#"{{"timestamp":1738828761009,"type":"orderCreate","data":{data},"sign":"{sign}"}}"#
-            );
-            format!(
-                "POST /webhooks/bench HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            )
-            .into_bytes()
-        })
-        .collect()
+    let request = |number| {
+        let body = body::body(number, lines);
+        format!(
+            "POST /webhooks/bench HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    };
+    (0..BODIES).map(request).collect()
 }
 
 #[derive(Debug, Default)]
@@ -281,8 +263,9 @@ listen = "ADMIN"
 vendor = "jfwms"
 base_url = "http://127.0.0.1:1"
 client_id = "bench"
-client_secret = "{SECRET}"
-"#
+client_secret = "{}"
+"#,
+        body::SECRET
     );
     let parsed = wms_connector::config::load_text(
         "bench",
