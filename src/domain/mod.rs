@@ -7,6 +7,7 @@ mod call;
 pub mod command;
 mod event;
 pub mod json;
+mod record;
 mod reply;
 mod secret;
 mod tokens;
@@ -19,6 +20,8 @@ pub use call::{
 };
 pub use command::{Command, Operation};
 pub use event::{Event, EventId, EventType, Unrecognized};
+pub(crate) use record::avro_fields;
+pub use record::{Datum, Field, Record};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
 pub use secret::Secret;
 pub use tokens::{TokenRefusal, Tokens};
