@@ -19,10 +19,13 @@ demo: ## show it all in one process: a broker, both vendors simulated, the conne
 test: ## unit, property and integration tests, on the mock cluster and on a real Kafka
 	@tests/run.sh
 
+# `make bench BENCH=webhooks` runs one of them.
+BENCH ?= stages webhooks
+
 .PHONY: bench
 bench: ## the connector against a bare handler on one broker: rates, latencies, memory
 	@tests/tools.sh build java maven
-	cargo bench --bench webhooks
+	cargo bench $(BENCH:%=--bench %)
 
 .PHONY: check
 check: format clippy docs compose ## what needs no test: format, clippy, documentation, compose file
