@@ -54,25 +54,31 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Begins to read `members`, which stand at `place`, as the fields `names`. Of a repeated one
-    /// the last wins (the guide's own samples repeat `finishTime`) and the earlier ones are kept.
+    /// Begins to read `members`, which stand at `place`, as the fields `names`.
     pub(super) fn new(place: Place, names: Names, members: Members<'a>) -> Self {
         debug_assert!(names.len() <= MOST_FIELDS, "{names:?} are too many");
         let values = [None; MOST_FIELDS];
         let mut fields = Self { place, names, values, next: 0, left: Vec::new() };
+        fields.fill(members);
+        fields
+    }
+
+    /// Sorts members into the fields. Of a repeated one the last wins (the guide's own samples
+    /// repeat `finishTime`) and the earlier ones are kept.
+    fn fill(&mut self, members: Members<'a>) {
+        self.next = 0;
         for (name, value) in members {
-            let at = fields.at(&name);
-            match at.and_then(|at| fields.values.get_mut(at)) {
+            let at = self.at(&name);
+            match at.and_then(|at| self.values.get_mut(at)) {
                 Some(field) => {
                     if let Some(earlier) = field.replace(value) {
-                        fields.left.push((name, earlier));
+                        self.left.push((name, earlier));
                     }
                 }
-                None => fields.left.push((name, value)),
+                None => self.left.push((name, value)),
             }
         }
-        fields.next = 0;
-        fields
+        self.next = 0;
     }
 
     /// Where in `names` a name is.
@@ -143,6 +149,10 @@ impl<'a> Fields<'a> {
         let Some(found) = self.given(name) else { return Ok(None) };
         let number = found.text_or_number();
         let number = number.ok_or_else(|| self.wrong(name, "an integer", found))?;
+        // Nearly always: a number as we would write it, short enough for any sum of its digits.
+        if let Some(value) = short_and_plain(number.as_bytes()) {
+            return Ok(Some(value));
+        }
         let Ok(value) = number.trim().parse::<i64>() else {
             return Err(self.wrong(name, "an integer of 64 bits", found));
         };
@@ -181,31 +191,41 @@ impl<'a> Fields<'a> {
         &mut self,
         name: &'static str,
         names: Names,
-        read: impl Fn(Fields<'a>) -> Result<T, Unrecognized>,
+        read: impl Fn(&mut Fields<'a>) -> Result<T, Unrecognized>,
     ) -> Result<Vec<T>, Unrecognized> {
         let Some(value) = self.given(name) else { return Ok(Vec::new()) };
         let elements =
             value.elements().ok_or_else(|| self.wrong(name, "an array of objects", value))?;
         let mut lines = Vec::with_capacity(8);
+        // One for all lines: reading a line leaves nothing in it.
+        let mut line = Fields::new(Place::Line(name, 0), names, Members::NONE);
         for (number, element) in elements.enumerate() {
             let Some(members) = element.members() else {
                 return Err(self.wrong(&format!("{name}[{number}]"), "an object", element));
             };
-            lines.push(read(Fields::new(Place::Line(name, number), names, members))?);
+            line.place = Place::Line(name, number);
+            line.fill(members);
+            lines.push(read(&mut line)?);
         }
         Ok(lines)
     }
 
     /// What nobody asked for and what fields did not hold. A name with several values gets them
     /// as an array.
-    pub(super) fn extra(self) -> Extra {
+    pub(super) fn extra(&mut self) -> Extra {
         // A field that no reader took is not lost either.
-        let untaken = self.names.iter().zip(self.values);
-        let untaken = untaken.filter_map(|(name, value)| Some((*name, value?.raw())));
-        let left = self.left.iter().map(|(name, value)| (name.as_ref(), value.raw()));
+        for (name, value) in self.names.iter().zip(&mut self.values) {
+            if let Some(untaken) = value.take() {
+                self.left.push((Cow::Borrowed(name), untaken));
+            }
+        }
+        if self.left.is_empty() {
+            return Extra::new();
+        }
+        let left = std::mem::take(&mut self.left);
         let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (name, raw) in left.chain(untaken) {
-            values.entry(name).or_default().push(raw);
+        for (name, value) in &left {
+            values.entry(name).or_default().push(value.raw());
         }
         let as_text = |(name, raws): (&str, Vec<&str>)| {
             let value = match raws.as_slice() {
@@ -219,11 +239,10 @@ impl<'a> Fields<'a> {
 
     /// The same for `data`, with what is left of the frame: under its name, or under `$.name`
     /// where that is a field of the record or taken.
-    pub(super) fn extra_with_frame(self, frame: Self) -> Extra {
-        let names = self.names;
+    pub(super) fn extra_with_frame(mut self, mut frame: Self) -> Extra {
         let mut extra = self.extra();
         for (mut name, value) in frame.extra() {
-            while extra.contains_key(&name) || names.contains(&name.as_str()) {
+            while extra.contains_key(&name) || self.names.contains(&name.as_str()) {
                 name.insert_str(0, "$.");
             }
             extra.insert(name, value);
@@ -242,6 +261,22 @@ impl<'a> Fields<'a> {
         let place = self.place;
         Unrecognized::Undecodable(format!("{place}{name}: expected {expected}, found {found}"))
     }
+}
+
+/// A number of at most 18 digits without a sign, as we would write it.
+fn short_and_plain(digits: &[u8]) -> Option<i64> {
+    let plain = match digits {
+        [_] => true,
+        [first, .., _] => *first != b'0' && digits.len() <= 18,
+        [] => false,
+    };
+    if !plain {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum: i64, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit <= 9).then(|| sum * 10 + i64::from(digit))
+    })
 }
 
 /// Whether an integer is written as we would write it: "007", "+1" or "-0" say more than the
@@ -271,4 +306,35 @@ pub(super) fn local_time(value: Value<'_>) -> Option<LocalTime> {
     let time: DateTime = text.trim().parse().ok()?;
     let millis = TimeZone::UTC.to_timestamp(time).ok()?.as_millisecond();
     Some(LocalTime { millis, exact: time.subsec_nanosecond() % 1_000_000 == 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_plain_when_it_is_written_as_we_would(text in "[-+]?[ 0]{0,2}[0-9]{1,20} ?") {
+            let value = text.trim().parse::<i64>().ok();
+            let rewritten = value.is_some_and(|value| value.to_string() == text);
+            if let Some(short) = short_and_plain(text.as_bytes()) {
+                prop_assert_eq!((Some(short), true), (value, rewritten));
+            }
+            if value.is_some() {
+                prop_assert_eq!(is_plain(&text), rewritten);
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_nobody_takes_is_not_lost() {
+        let text = r#"{"b":1,"x":2,"b":3,"a":4}"#;
+        let tape = crate::domain::json::Tape::of(text).unwrap();
+        let mut fields = Fields::new(Place::Data, &["a", "b"], tape.root(text).members().unwrap());
+        assert_eq!(fields.take("a").map(Value::raw), Some("4"));
+        let extra: Vec<_> = fields.extra().into_iter().collect();
+        assert_eq!(extra, [("b".into(), "[1,3]".into()), ("x".into(), "2".into())]);
+    }
 }

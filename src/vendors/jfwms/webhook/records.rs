@@ -248,7 +248,7 @@ fn storage(
     let putaway_no = data.text("putawayNo")?;
     let finish_time = data.local_time("finishTime")?;
     let status = data.status()?;
-    let lines = data.lines("skuList", STORAGE_LINE, |mut line| {
+    let lines = data.lines("skuList", STORAGE_LINE, |line| {
         Ok(StorageLine {
             sku: line.required_text("sku")?,
             sku_code: line.text("skuCode")?,
@@ -270,7 +270,7 @@ fn returned(
     let erp_no = data.text("erpNo")?;
     let warehouse_code = data.text("warehouseCode")?;
     let status = data.status()?;
-    let lines = data.lines("skuList", RETURN_LINE, |mut line| {
+    let lines = data.lines("skuList", RETURN_LINE, |line| {
         Ok(ReturnLine {
             sku: line.required_text("sku")?,
             num: line.required_long("num")?,
@@ -316,7 +316,7 @@ fn stock_document(
     Ok(StockDocument::boxed(head, document_no, warehouse_code, finish_time, lines, extra))
 }
 
-fn stock_line(mut line: Fields<'_>) -> Result<StockLine, Unrecognized> {
+fn stock_line(line: &mut Fields<'_>) -> Result<StockLine, Unrecognized> {
     Ok(StockLine {
         sku: line.required_text("sku")?,
         total: line.required_long("total")?,
