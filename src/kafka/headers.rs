@@ -46,6 +46,10 @@ fn rfc3339(time: Timestamp) -> String {
 /// A text as a header's value, without control characters: a line break in a vendor's number
 /// must not end up as a line break in somebody's HTTP bridge.
 pub fn printable(text: &str) -> Vec<u8> {
+    // Every control character has one of these bytes, and hardly any text has one.
+    if !text.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == 0xc2) {
+        return text.as_bytes().to_vec();
+    }
     text.chars().filter(|c| !c.is_control()).collect::<String>().into_bytes()
 }
 
@@ -105,6 +109,15 @@ mod tests {
             assert_eq!(TraceParent::parse(text).is_some(), taken, "{text}");
         }
         assert!(TraceParent::parse(TraceParent::start(7, 8).as_str()).is_some());
+    }
+
+    #[test]
+    fn no_control_character_is_printed() {
+        for code in (0..0x250).chain([0x4ed3]) {
+            let Some(c) = char::from_u32(code) else { continue };
+            let expected = if c.is_control() { "ab".to_owned() } else { format!("a{c}b") };
+            assert_eq!(printable(&format!("a{c}b")), expected.as_bytes(), "{code:x}");
+        }
     }
 
     #[test]

@@ -147,8 +147,7 @@ pub(super) async fn receive(
     let Some(state) = known else {
         webhooks.discarding.spawn(body::discard(body));
         webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
-        let answer = vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned();
-        return json(status(UNKNOWN_ACCOUNT.answer()), answer);
+        return json(status(UNKNOWN_ACCOUNT.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER);
     };
     let started = Instant::now();
     let done = if secret_matches(&state.account, secret) {
@@ -228,11 +227,12 @@ async fn process(
         })
         .collect();
     let content_type = record::header_of(&headers, "content-type");
-    let form = body::form(content_type, &body.bytes).await;
+    let body::Received { bytes, _permit } = body;
+    let form = body::form(content_type, &bytes).await;
     let query = parts.uri.query().unwrap_or_default();
     let webhook = Webhook::new(Received {
         account: account.name.clone(),
-        body: body.bytes.clone(),
+        body: bytes,
         query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers,
         form,
@@ -245,7 +245,7 @@ async fn process(
             return Done::refused(refusal.into());
         }
     };
-    publish(webhooks, state, &webhook, deadline).await
+    publish(webhooks, state, webhook, deadline).await
 }
 
 fn verify(
@@ -285,7 +285,7 @@ fn verify(
 async fn publish(
     webhooks: &Webhooks,
     state: &AccountState,
-    webhook: &Webhook<Verified>,
+    webhook: Webhook<Verified>,
     deadline: Instant,
 ) -> Done {
     let account = &state.account;
@@ -316,16 +316,16 @@ async fn publish(
     let decoded = if retyped {
         Err(Unrecognized::Retyped)
     } else {
-        account.vendor.decode(webhook, &|user| owner(account, user))
+        account.vendor.decode(&webhook, &|user| owner(account, user))
     };
     let (record, outcome) = match decoded {
-        Ok(event) => match record::event(webhooks, encoders, account, webhook, &event) {
+        Ok(event) => match record::event(webhooks, encoders, account, &webhook, &event) {
             Ok(record) => (record, Outcome::Accepted),
             Err(reason) => (
                 record::unrecognized(
                     webhooks,
                     account,
-                    webhook,
+                    &webhook,
                     &Unrecognized::Undecodable(reason),
                 ),
                 Outcome::Unrecognized,
@@ -333,9 +333,13 @@ async fn publish(
         },
         Err(reason) => {
             tracing::warn!(account = %account.name, %reason, "an authentic webhook fits no topic");
-            (record::unrecognized(webhooks, account, webhook, &reason), Outcome::Unrecognized)
+            (record::unrecognized(webhooks, account, &webhook, &reason), Outcome::Unrecognized)
         }
     };
+    // Kafka may take seconds: the body, and where its values are, are not kept for so long.
+    let (event_id, signed_digest) = (verified.event_id.clone(), verified.signed_digest);
+    let type_name = verified.type_name.clone();
+    drop(webhook);
     let topic = record.topic.clone();
     let started = Instant::now();
     let left = deadline.saturating_duration_since(started).max(Duration::from_millis(1));
@@ -343,12 +347,7 @@ async fn publish(
     webhooks.metrics.publish_seconds(&topic, started.elapsed().as_secs_f64());
     match published {
         Ok(_position) => {
-            lock(&state.recent).remember(
-                verified.event_id.clone(),
-                verified.signed_digest,
-                &verified.type_name,
-                now,
-            );
+            lock(&state.recent).remember(event_id, signed_digest, &type_name, now);
             Done { type_label, outcome }
         }
         Err(error) => {
@@ -360,7 +359,7 @@ async fn publish(
                 | PublishError::Retriable { .. }
                 | PublishError::Refused { .. } => Answer::Unavailable,
             };
-            tracing::error!(account = %account.name, event_id = verified.event_id.as_str(), %error, "a webhook is not known to be in Kafka");
+            tracing::error!(account = %account.name, event_id = event_id.as_str(), %error, "a webhook is not known to be in Kafka");
             Done { type_label, outcome: Outcome::Refused(answer) }
         }
     }
