@@ -116,6 +116,11 @@ impl Webhook<Verified> {
         &self.state
     }
 
+    /// What the verification found out, without what arrived.
+    pub fn into_state(self) -> Verified {
+        self.state
+    }
+
     /// The frame, where the body is JSON.
     pub fn json(&self) -> Option<json::Value<'_>> {
         match &self.state.content {
