@@ -26,11 +26,13 @@ drill-webhooks: ## broker and connector die at random under load (KILLS=50), wit
 	WMS_DRILL_KILLS=$(KILLS) WMS_TEST_TIMEOUT=$$((180 + 30 * $(KILLS))) \
 		cargo test --locked --test it -- kafka::webhooks::drill --nocapture --test-threads 1
 
+# `make bench BENCH=webhooks` runs one of them.
+BENCH ?= stages webhooks commands
+
 .PHONY: bench
 bench: ## webhooks against a bare handler, commands against their floor: rates, processor time, memory
 	@tests/tools.sh build java maven
-	cargo bench --bench webhooks
-	cargo bench --bench commands
+	cargo bench $(BENCH:%=--bench %)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS

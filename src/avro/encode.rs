@@ -10,6 +10,7 @@ use super::{
     schemas::{self, Known},
     shape::SchemaError,
 };
+use crate::domain::{Datum, Event};
 
 /// How a record says which schema it was written with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +81,25 @@ impl Encoders {
         Ok(Self { by_record })
     }
 
+    /// Encodes an event's record, which writes itself.
+    pub fn event(&self, event: &Event) -> Result<Vec<u8>, EncodeError> {
+        let mut datum = Datum::behind(&self.of(event.event_type.record)?.prefix);
+        event.record.write(&mut datum);
+        Ok(datum.into_bytes())
+    }
+
+    fn of(&self, record: &str) -> Result<&Encoder, EncodeError> {
+        let encoder = self.by_record.get(record);
+        encoder.ok_or_else(|| EncodeError::UnknownRecord(record.to_owned()))
+    }
+
     /// Encodes a record, whose members are those of its schema, in the schema's order.
     pub fn encode(
         &self,
         record_full_name: &str,
         value: &dyn erased_serde::Serialize,
     ) -> Result<Vec<u8>, EncodeError> {
-        let encoder = self
-            .by_record
-            .get(record_full_name)
-            .ok_or_else(|| EncodeError::UnknownRecord(record_full_name.to_owned()))?;
+        let encoder = self.of(record_full_name)?;
         let mut bytes = Vec::with_capacity(1_024);
         bytes.extend_from_slice(&encoder.prefix);
         encoder.writer.write_ser(&mut bytes, &value).map_err(|error| EncodeError::Mismatch {

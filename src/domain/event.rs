@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::AccountName;
+use super::{AccountName, Record};
 
 /// One type of event of one vendor.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct Event {
     /// When the connector received it.
     pub received_at: Timestamp,
     /// The Avro record, field for field as in the type's schema.
-    pub record: Box<dyn erased_serde::Serialize + Send + Sync>,
+    pub record: Box<dyn Record>,
 }
 
 impl fmt::Debug for Event {

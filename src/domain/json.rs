@@ -173,6 +173,12 @@ pub struct Members<'t> {
     inside: Inside<'t>,
 }
 
+impl Members<'_> {
+    /// Those of an empty object.
+    pub const NONE: Self =
+        Self { inside: Inside { text: "", tape: &Tape { nodes: Vec::new() }, next: 0, end: 0 } };
+}
+
 impl<'t> Iterator for Members<'t> {
     type Item = (Cow<'t, str>, Value<'t>);
 

@@ -8,6 +8,7 @@ pub mod command;
 mod country;
 mod event;
 pub mod json;
+mod record;
 mod reply;
 mod secret;
 mod tokens;
@@ -21,6 +22,8 @@ pub use call::{
 pub use command::{Command, Operation};
 pub use country::is_country;
 pub use event::{Event, EventId, EventType, Unrecognized};
+pub(crate) use record::avro_fields;
+pub use record::{Datum, Field, Record};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
 pub use secret::Secret;
 pub use tokens::{TokenRefusal, Tokens};

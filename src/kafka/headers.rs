@@ -111,6 +111,15 @@ mod tests {
     }
 
     #[test]
+    fn no_control_character_is_printed() {
+        for code in (0..0x250).chain([0x4ed3]) {
+            let Some(c) = char::from_u32(code) else { continue };
+            let expected = if c.is_control() { "ab".to_owned() } else { format!("a{c}b") };
+            assert_eq!(printable(&format!("a{c}b")), expected.as_bytes(), "{code:x}");
+        }
+    }
+
+    #[test]
     fn headers_are_those_of_the_binding_and_printable() {
         let trace = TraceParent::start(1, 2);
         let headers = CloudEvent {

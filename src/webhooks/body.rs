@@ -45,12 +45,14 @@ pub(super) async fn read(
     room: &Room,
     timeout: Duration,
 ) -> Result<Received, BodyError> {
-    let mut bytes = BytesMut::new();
+    // Mostly one chunk is all there is: it is kept as it came. More of them are joined.
+    let mut bytes = Bytes::new();
+    let mut joined = BytesMut::new();
     let mut permit: Option<Permit> = None;
     let reading = async {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|_broken| BodyError::Broken)?;
-            if bytes.len() + chunk.len() > limit {
+            if bytes.len() + joined.len() + chunk.len() > limit {
                 return Err(BodyError::TooLarge);
             }
             let count = u32::try_from(chunk.len()).map_err(|_| BodyError::TooLarge)?;
@@ -61,12 +63,18 @@ pub(super) async fn read(
                     None => permit = Some(more),
                 }
             }
-            bytes.extend_from_slice(&chunk);
+            if bytes.is_empty() && joined.is_empty() {
+                bytes = chunk;
+            } else {
+                joined.extend_from_slice(&std::mem::take(&mut bytes));
+                joined.extend_from_slice(&chunk);
+            }
         }
         Ok(())
     };
     tokio::time::timeout(timeout, reading).await.map_err(|_elapsed| BodyError::TooSlow)??;
-    Ok(Received { bytes: bytes.freeze(), _permit: permit })
+    let bytes = if joined.is_empty() { bytes } else { joined.freeze() };
+    Ok(Received { bytes, _permit: permit })
 }
 
 /// Reads on without keeping anything. A connection that is closed with bytes unread is reset, and

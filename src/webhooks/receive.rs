@@ -151,8 +151,7 @@ pub(super) async fn receive(
     let Some(state) = known else {
         webhooks.discarding.spawn(body::discard(body));
         webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
-        let answer = vendors::UNKNOWN_ACCOUNT_ANSWER.to_owned();
-        return json(status(UNKNOWN_ACCOUNT.answer()), answer);
+        return json(status(UNKNOWN_ACCOUNT.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER);
     };
     let started = Instant::now();
     let done = if secret_matches(&state.account, secret) {
@@ -233,11 +232,12 @@ async fn process(
         })
         .collect();
     let content_type = record::header_of(&headers, "content-type");
-    let form = body::form(content_type, &body.bytes).await;
+    let body::Received { bytes, _permit } = body;
+    let form = body::form(content_type, &bytes).await;
     let query = parts.uri.query().unwrap_or_default();
     let webhook = Webhook::new(Received {
         account: account.name.clone(),
-        body: body.bytes.clone(),
+        body: bytes,
         query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers,
         form,

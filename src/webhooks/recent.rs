@@ -77,7 +77,7 @@ impl Recent {
         type_name: &str,
         now: Timestamp,
     ) {
-        if self.capacity == 0 {
+        if self.capacity == 0 || self.window.is_zero() {
             return;
         }
         self.forget_old(now);

@@ -17,9 +17,7 @@ pub(super) fn event(
 ) -> Result<OutgoingRecord, String> {
     let name = event.event_type.name;
     let topic = account.topics.get(name).ok_or_else(|| format!("no topic for type {name}"))?;
-    let payload = encoders
-        .encode(event.event_type.record, &*event.record)
-        .map_err(|error| error.to_string())?;
+    let payload = encoders.event(event).map_err(|error| error.to_string())?;
     let vendor = account.vendor.name();
     let headers = CloudEvent {
         id: event.id.as_str(),

@@ -16,7 +16,7 @@ pub use webhook::EVENT_TYPES;
 use super::{OwnerOf, TokenCalls, Vendor};
 use crate::domain::{
     AccountName, Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall, Refusal,
-    SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
+    Secret, SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
 };
 
 /// One JFWMS account.
@@ -25,13 +25,19 @@ pub struct Jfwms {
     account: AccountName,
     settings: Settings,
     timezone: TimeZone,
+    /// The live secrets as JSON texts, as they stand in what a webhook's signature covers.
+    quoted_secrets: Vec<Secret>,
 }
 
 impl Jfwms {
     /// An account with its settings, checked.
     pub fn new(account: AccountName, settings: Settings) -> Result<Self, SettingsError> {
         let timezone = settings.checked()?;
-        Ok(Self { account, settings, timezone })
+        let live = [Some(&settings.client_secret), settings.client_secret_previous.as_ref()];
+        let live = live.into_iter().flatten();
+        let quoted_secrets =
+            live.map(|secret| Secret::new(json::quoted(secret.expose()))).collect();
+        Ok(Self { account, settings, timezone, quoted_secrets })
     }
 
     /// The account this is.

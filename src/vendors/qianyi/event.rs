@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::reader::{Reader, Time};
-use crate::domain::{AccountName, Event, EventId, EventType, Unrecognized};
+use crate::domain::{AccountName, Event, EventId, EventType, Record, Unrecognized, avro_fields};
 
 /// The documented pushes (Qianyi, Webhook 1.1–1.4, and the outbound order's).
 pub const EVENT_TYPES: &[EventType] = &[
@@ -45,16 +44,16 @@ type Extra = BTreeMap<String, String>;
 /// The first four fields of every record.
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct $name {
-            event_id: String,
-            account: String,
-            sent_at: Option<i64>,
-            received_at: i64,
-            $($field: $type,)*
-            extra: Extra,
+        avro_fields! {
+            $(#[$doc])*
+            struct $name {
+                event_id: String,
+                account: String,
+                sent_at: Option<i64>,
+                received_at: i64,
+                $($field: $type,)*
+                extra: Extra,
+            }
         }
     };
 }
@@ -73,21 +72,21 @@ record! {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AsnLine {
-    sku: Option<String>,
-    quantity: Option<i64>,
-    good_num: Option<i64>,
-    damage_num: Option<i64>,
-    batch_no: Option<String>,
-    mfg_date: Option<String>,
-    exp_date: Option<String>,
-    origin_country: Option<String>,
-    barcode: Option<String>,
-    api_custom: Option<String>,
-    sku_notes: Option<String>,
-    extra: Extra,
+avro_fields! {
+    struct AsnLine {
+        sku: Option<String>,
+        quantity: Option<i64>,
+        good_num: Option<i64>,
+        damage_num: Option<i64>,
+        batch_no: Option<String>,
+        mfg_date: Option<String>,
+        exp_date: Option<String>,
+        origin_country: Option<String>,
+        barcode: Option<String>,
+        api_custom: Option<String>,
+        sku_notes: Option<String>,
+        extra: Extra,
+    }
 }
 
 record! {
@@ -114,13 +113,13 @@ record! {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReturnOrderLine {
-    sku: Option<String>,
-    order_sku_id: Option<String>,
-    quantity: Option<i64>,
-    extra: Extra,
+avro_fields! {
+    struct ReturnOrderLine {
+        sku: Option<String>,
+        order_sku_id: Option<String>,
+        quantity: Option<i64>,
+        extra: Extra,
+    }
 }
 
 record! {
@@ -150,15 +149,15 @@ record! {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OdoLine {
-    sku: Option<String>,
-    title: Option<String>,
-    quantity: Option<i64>,
-    unavailable_quantity: Option<i64>,
-    api_custom: Option<String>,
-    extra: Extra,
+avro_fields! {
+    struct OdoLine {
+        sku: Option<String>,
+        title: Option<String>,
+        quantity: Option<i64>,
+        unavailable_quantity: Option<i64>,
+        api_custom: Option<String>,
+        extra: Extra,
+    }
 }
 
 /// Builds one record: the envelope, the fields as read, the rest as `extra`.
@@ -340,7 +339,7 @@ fn event(
     event_type: &'static EventType,
     envelope: Envelope,
     document_number: String,
-    record: impl Serialize + Send + Sync + 'static,
+    record: impl Record + 'static,
 ) -> Event {
     Event {
         event_type,

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Qianyi, Settings, SignedRequest};
 use crate::{
     domain::{
-        AccountName, Answer, Event, Received, Refusal, Secret, SignatureHint, Unrecognized,
+        AccountName, Answer, Datum, Event, Received, Refusal, Secret, SignatureHint, Unrecognized,
         Unverified, Verified, Webhook,
     },
     vendors::Vendor,
@@ -81,6 +81,9 @@ fn written(event: &Event) -> Vec<(String, Value)> {
     );
     let writer = GenericDatumWriter::builder(&schema).build().unwrap();
     let bytes = writer.write_ser_to_vec(&event.record).unwrap();
+    let mut datum = Datum::default();
+    event.record.write(&mut datum);
+    assert_eq!(datum.into_bytes(), bytes, "the record writes itself as the schema says");
     let mut rest = bytes.as_slice();
     let value =
         GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut rest).unwrap();

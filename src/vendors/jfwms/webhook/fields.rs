@@ -34,48 +34,69 @@ impl fmt::Display for Place {
     }
 }
 
-/// A member that is being read.
-struct Member<'a> {
-    name: Cow<'a, str>,
-    value: Value<'a>,
-    /// Whether it was asked for.
-    taken: bool,
-}
+/// The names of a record's fields, best in the order in which its reader asks for them.
+pub(super) type Names = &'static [&'static str];
+
+/// No record has more fields.
+const MOST_FIELDS: usize = 9;
 
 /// An object that is being read.
 pub(super) struct Fields<'a> {
     place: Place,
-    members: Vec<Member<'a>>,
-    /// The names asked for, of `data`: a further member of the frame must not hide behind one.
-    asked: Vec<&'static str>,
-    /// Values that a field replaced or does not hold exactly.
-    kept: Vec<(&'static str, &'a str)>,
+    names: Names,
+    /// The value of each of `names`, until it is taken.
+    values: [Option<Value<'a>>; MOST_FIELDS],
+    /// Where in `names` the next one is expected: members mostly come in one order.
+    next: usize,
+    /// The members that are none of `names`, and the values that a field replaced or does not
+    /// hold exactly.
+    left: Vec<(Cow<'a, str>, Value<'a>)>,
 }
 
 impl<'a> Fields<'a> {
-    /// Begins to read `members`, which stand at `place`.
-    pub(super) fn new(place: Place, members: Members<'a>) -> Self {
-        let mut read = Vec::with_capacity(12);
-        read.extend(members.map(|(name, value)| Member { name, value, taken: false }));
-        Self { place, members: read, asked: Vec::new(), kept: Vec::new() }
+    /// Begins to read `members`, which stand at `place`, as the fields `names`.
+    pub(super) fn new(place: Place, names: Names, members: Members<'a>) -> Self {
+        debug_assert!(names.len() <= MOST_FIELDS, "{names:?} are too many");
+        let values = [None; MOST_FIELDS];
+        let mut fields = Self { place, names, values, next: 0, left: Vec::new() };
+        fields.fill(members);
+        fields
     }
 
-    /// The value of a member. Of a repeated one the last wins (the guide's own samples repeat
-    /// `finishTime`) and the earlier ones are kept.
-    pub(super) fn take(&mut self, name: &'static str) -> Option<Value<'a>> {
-        if matches!(self.place, Place::Data) {
-            self.asked.push(name);
-        }
-        let mut last: Option<Value<'a>> = None;
-        for member in &mut self.members {
-            if member.name == name {
-                member.taken = true;
-                if let Some(earlier) = last.replace(member.value) {
-                    self.kept.push((name, earlier.raw()));
+    /// Sorts members into the fields. Of a repeated one the last wins (the guide's own samples
+    /// repeat `finishTime`) and the earlier ones are kept.
+    fn fill(&mut self, members: Members<'a>) {
+        self.next = 0;
+        for (name, value) in members {
+            let at = self.at(&name);
+            match at.and_then(|at| self.values.get_mut(at)) {
+                Some(field) => {
+                    if let Some(earlier) = field.replace(value) {
+                        self.left.push((name, earlier));
+                    }
                 }
+                None => self.left.push((name, value)),
             }
         }
-        last
+        self.next = 0;
+    }
+
+    /// Where in `names` a name is.
+    fn at(&mut self, name: &str) -> Option<usize> {
+        let at = if self.names.get(self.next).is_some_and(|expected| *expected == name) {
+            self.next
+        } else {
+            self.names.iter().position(|known| *known == name)?
+        };
+        self.next = at + 1;
+        Some(at)
+    }
+
+    /// The value of a field.
+    pub(super) fn take(&mut self, name: &'static str) -> Option<Value<'a>> {
+        let at = self.at(name);
+        debug_assert!(at.is_some(), "{name} is none of {:?}", self.names);
+        self.values.get_mut(at?)?.take()
     }
 
     /// The same, where null means that there is none.
@@ -85,19 +106,20 @@ impl<'a> Fields<'a> {
 
     /// A member that is looked at and stays where it is.
     pub(super) fn peek(&self, name: &str) -> Option<Value<'a>> {
-        self.members.iter().rev().find(|member| member.name == name).map(|member| member.value)
+        match self.names.iter().position(|known| *known == name) {
+            Some(at) => *self.values.get(at)?,
+            None => self.left.iter().rev().find(|(left, _)| left == name).map(|(_, value)| *value),
+        }
     }
 
     /// Puts a value into `extra` that its field does not hold.
-    pub(super) fn keep(&mut self, name: &'static str, raw: &'a str) {
-        self.kept.push((name, raw));
+    pub(super) fn keep(&mut self, name: &'static str, value: Value<'a>) {
+        self.left.push((Cow::Borrowed(name), value));
     }
 
-    /// Drops members that are no content (signatures).
+    /// Drops members that are no fields and no content (signatures).
     pub(super) fn drop_where(&mut self, unwanted: impl Fn(&str, Value<'_>) -> bool) {
-        for member in &mut self.members {
-            member.taken |= unwanted(&member.name, member.value);
-        }
+        self.left.retain(|(name, value)| !unwanted(name, *value));
     }
 
     /// A text, number or null as text: ids, which the samples write either way.
@@ -127,11 +149,15 @@ impl<'a> Fields<'a> {
         let Some(found) = self.given(name) else { return Ok(None) };
         let number = found.text_or_number();
         let number = number.ok_or_else(|| self.wrong(name, "an integer", found))?;
+        // Nearly always: a number as we would write it, short enough for any sum of its digits.
+        if let Some(value) = short_and_plain(number.as_bytes()) {
+            return Ok(Some(value));
+        }
         let Ok(value) = number.trim().parse::<i64>() else {
             return Err(self.wrong(name, "an integer of 64 bits", found));
         };
         if !is_plain(&number) {
-            self.keep(name, found.raw());
+            self.keep(name, found);
         }
         Ok(Some(value))
     }
@@ -146,13 +172,13 @@ impl<'a> Fields<'a> {
     pub(super) fn local_time(&mut self, name: &'static str) -> Result<Option<i64>, Unrecognized> {
         let Some(value) = self.given(name) else { return Ok(None) };
         if value.raw() == "\"\"" {
-            self.keep(name, value.raw());
+            self.keep(name, value);
             return Ok(None);
         }
         match local_time(value) {
             Some(time) => {
                 if !time.exact {
-                    self.keep(name, value.raw());
+                    self.keep(name, value);
                 }
                 Ok(Some(time.millis))
             }
@@ -164,46 +190,42 @@ impl<'a> Fields<'a> {
     pub(super) fn lines<T>(
         &mut self,
         name: &'static str,
-        read: impl Fn(Fields<'a>) -> Result<T, Unrecognized>,
+        names: Names,
+        read: impl Fn(&mut Fields<'a>) -> Result<T, Unrecognized>,
     ) -> Result<Vec<T>, Unrecognized> {
         let Some(value) = self.given(name) else { return Ok(Vec::new()) };
         let elements =
             value.elements().ok_or_else(|| self.wrong(name, "an array of objects", value))?;
         let mut lines = Vec::with_capacity(8);
+        // One for all lines: reading a line leaves nothing in it.
+        let mut line = Fields::new(Place::Line(name, 0), names, Members::NONE);
         for (number, element) in elements.enumerate() {
             let Some(members) = element.members() else {
                 return Err(self.wrong(&format!("{name}[{number}]"), "an object", element));
             };
-            lines.push(read(Fields::new(Place::Line(name, number), members))?);
+            line.place = Place::Line(name, number);
+            line.fill(members);
+            lines.push(read(&mut line)?);
         }
         Ok(lines)
     }
 
     /// What nobody asked for and what fields did not hold. A name with several values gets them
     /// as an array.
-    pub(super) fn extra(self) -> Extra {
-        self.left().0
-    }
-
-    /// The same for `data`, with what is left of the frame: under its name, or under `$.name`
-    /// where that is a field of the record or taken.
-    pub(super) fn extra_with_frame(self, frame: Self) -> Extra {
-        let (mut extra, asked) = self.left();
-        for (mut name, value) in frame.left().0 {
-            while extra.contains_key(&name) || asked.contains(&name.as_str()) {
-                name.insert_str(0, "$.");
+    pub(super) fn extra(&mut self) -> Extra {
+        // A field that no reader took is not lost either.
+        for (name, value) in self.names.iter().zip(&mut self.values) {
+            if let Some(untaken) = value.take() {
+                self.left.push((Cow::Borrowed(name), untaken));
             }
-            extra.insert(name, value);
         }
-        extra
-    }
-
-    fn left(self) -> (Extra, Vec<&'static str>) {
-        let untaken = self.members.iter().filter(|member| !member.taken);
-        let untaken = untaken.map(|member| (member.name.as_ref(), member.value.raw()));
+        if self.left.is_empty() {
+            return Extra::new();
+        }
+        let left = std::mem::take(&mut self.left);
         let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (name, raw) in self.kept.iter().copied().chain(untaken) {
-            values.entry(name).or_default().push(raw);
+        for (name, value) in &left {
+            values.entry(name).or_default().push(value.raw());
         }
         let as_text = |(name, raws): (&str, Vec<&str>)| {
             let value = match raws.as_slice() {
@@ -212,7 +234,20 @@ impl<'a> Fields<'a> {
             };
             (name.to_owned(), value)
         };
-        (values.into_iter().map(as_text).collect(), self.asked)
+        values.into_iter().map(as_text).collect()
+    }
+
+    /// The same for `data`, with what is left of the frame: under its name, or under `$.name`
+    /// where that is a field of the record or taken.
+    pub(super) fn extra_with_frame(mut self, mut frame: Self) -> Extra {
+        let mut extra = self.extra();
+        for (mut name, value) in frame.extra() {
+            while extra.contains_key(&name) || self.names.contains(&name.as_str()) {
+                name.insert_str(0, "$.");
+            }
+            extra.insert(name, value);
+        }
+        extra
     }
 
     fn missing(&self, name: &str) -> Unrecognized {
@@ -226,6 +261,22 @@ impl<'a> Fields<'a> {
         let place = self.place;
         Unrecognized::Undecodable(format!("{place}{name}: expected {expected}, found {found}"))
     }
+}
+
+/// A number of at most 18 digits without a sign, as we would write it.
+fn short_and_plain(digits: &[u8]) -> Option<i64> {
+    let plain = match digits {
+        [_] => true,
+        [first, .., _] => *first != b'0' && digits.len() <= 18,
+        [] => false,
+    };
+    if !plain {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum: i64, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit <= 9).then(|| sum * 10 + i64::from(digit))
+    })
 }
 
 /// Whether an integer is written as we would write it: "007", "+1" or "-0" say more than the
@@ -252,7 +303,38 @@ pub(super) fn local_time(value: Value<'_>) -> Option<LocalTime> {
     if !plain(date, &['-']) || !plain(time, &[':', '.']) {
         return None;
     }
-    let time: DateTime = format!("{date}T{time}").parse().ok()?;
+    let time: DateTime = text.trim().parse().ok()?;
     let millis = TimeZone::UTC.to_timestamp(time).ok()?.as_millisecond();
     Some(LocalTime { millis, exact: time.subsec_nanosecond() % 1_000_000 == 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_plain_when_it_is_written_as_we_would(text in "[-+]?[ 0]{0,2}[0-9]{1,20} ?") {
+            let value = text.trim().parse::<i64>().ok();
+            let rewritten = value.is_some_and(|value| value.to_string() == text);
+            if let Some(short) = short_and_plain(text.as_bytes()) {
+                prop_assert_eq!((Some(short), true), (value, rewritten));
+            }
+            if value.is_some() {
+                prop_assert_eq!(is_plain(&text), rewritten);
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_nobody_takes_is_not_lost() {
+        let text = r#"{"b":1,"x":2,"b":3,"a":4}"#;
+        let tape = crate::domain::json::Tape::of(text).unwrap();
+        let mut fields = Fields::new(Place::Data, &["a", "b"], tape.root(text).members().unwrap());
+        assert_eq!(fields.take("a").map(Value::raw), Some("4"));
+        let extra: Vec<_> = fields.extra().into_iter().collect();
+        assert_eq!(extra, [("b".into(), "[1,3]".into()), ("x".into(), "2".into())]);
+    }
 }

@@ -14,7 +14,7 @@ mod tests;
 
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Jfwms, json::quoted, sign::WebhookForm};
+use super::{Jfwms, sign::WebhookForm};
 use crate::domain::{
     Content, EventId, EventType, Refusal, SignatureHint, Unverified, Verified, Webhook,
     json::{Malformed, Members, Tape},
@@ -137,24 +137,17 @@ fn matching_form(
     if candidates.is_empty() {
         return None;
     }
-    let settings = vendor.settings();
-    let secrets: Vec<String> =
-        [Some(&settings.client_secret), settings.client_secret_previous.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|secret| quoted(secret.expose()))
-            .collect();
     let matching = |form: WebhookForm| {
-        let digests = secrets.iter().map(|secret| form.digest(data, secret));
-        let matching = digests.filter(|digest| {
+        let digests = vendor.quoted_secrets.iter().map(|secret| form.digest(data, secret.expose()));
+        let mut matching = digests.filter(|digest| {
             // Every candidate is compared, in constant time: how long a refusal takes says
             // nothing about how close a guess was.
             let equal = |sum: Choice, sign: &[u8; 16]| sum | sign.ct_eq(digest);
             bool::from(candidates.iter().fold(Choice::from(0), equal))
         });
-        matching.map(|digest| (form, digest)).next()
+        matching.next().map(|digest| (form, digest))
     };
-    if let Some(pinned) = settings.webhook_sign_form {
+    if let Some(pinned) = vendor.settings().webhook_sign_form {
         return matching(pinned);
     }
     let first = hint.first.and_then(WebhookForm::of_name).unwrap_or(WebhookForm::ALL[0]);

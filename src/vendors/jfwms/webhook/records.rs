@@ -1,15 +1,14 @@
 //! The ten types as records, field for field as in `schemas/wms.jfwms.*.avsc`.
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{
     super::Jfwms,
     EVENT_TYPES,
-    fields::{Extra, Fields, Place, local_time},
+    fields::{Extra, Fields, Names, Place, local_time},
 };
 use crate::domain::{
-    Event, Unrecognized, Verified, Webhook,
+    Event, Record, Unrecognized, Verified, Webhook, avro_fields,
     json::{Kind, Value},
 };
 use crate::vendors::{OwnerOf, bounds};
@@ -23,68 +22,62 @@ struct Head {
     user_id: Option<String>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StockLine {
-    sku: String,
-    total: i64,
-    available: i64,
-    locked: i64,
-    non_good: i64,
-    total_change: Option<i64>,
-    available_change: Option<i64>,
-    locked_change: Option<i64>,
-    non_good_change: Option<i64>,
-    extra: Extra,
-}
+avro_fields! {
+    struct StockLine {
+        sku: String,
+        total: i64,
+        available: i64,
+        locked: i64,
+        non_good: i64,
+        total_change: Option<i64>,
+        available_change: Option<i64>,
+        locked_change: Option<i64>,
+        non_good_change: Option<i64>,
+        extra: Extra,
+    }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StorageLine {
-    sku: String,
-    sku_code: Option<String>,
-    num: i64,
-    bad_num: Option<i64>,
-    this_time_num: Option<i64>,
-    extra: Extra,
-}
+    struct StorageLine {
+        sku: String,
+        sku_code: Option<String>,
+        num: i64,
+        bad_num: Option<i64>,
+        this_time_num: Option<i64>,
+        extra: Extra,
+    }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReturnLine {
-    sku: String,
-    num: i64,
-    bad_num: Option<i64>,
-    extra: Extra,
+    struct ReturnLine {
+        sku: String,
+        num: i64,
+        bad_num: Option<i64>,
+        extra: Extra,
+    }
 }
 
 /// Declares a record: the head, then the fields of its type, then `extra`.
 macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {$(
-        $(#[$doc])*
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct $name {
-            event_id: String,
-            account: String,
-            sent_at: Option<i64>,
-            received_at: i64,
-            user_id: Option<String>,
-            $($field: $type,)*
-            extra: Extra,
+        avro_fields! {
+            $(#[$doc])*
+            struct $name {
+                event_id: String,
+                account: String,
+                sent_at: Option<i64>,
+                received_at: i64,
+                user_id: Option<String>,
+                $($field: $type,)*
+                extra: Extra,
+            }
         }
 
         impl $name {
             #[allow(clippy::too_many_arguments, reason = "called by the readers below alone, in the order of the schema")]
-            fn boxed(head: Head, $($field: $type,)* extra: Extra) -> Record {
+            fn boxed(head: Head, $($field: $type,)* extra: Extra) -> Box<dyn Record> {
                 let Head { event_id, account, sent_at, received_at, user_id } = head;
                 Box::new(Self { event_id, account, sent_at, received_at, user_id, $($field,)* extra })
             }
         }
     )*};
 }
-
-type Record = Box<dyn erased_serde::Serialize + Send + Sync>;
 
 records! {
     Order {
@@ -122,6 +115,32 @@ records! {
     }
 }
 
+/// Reads `data` and what is left of the frame.
+type Read = fn(Head, Fields<'_>, Fields<'_>) -> Result<Box<dyn Record>, Unrecognized>;
+
+// What each reader below asks for, in that order; everything else is `extra`.
+const FRAME: Names = &["type", "timestamp", "data"];
+const FRAME_OF_RETURN: Names = &["type", "timestamp", "data", "finishTime"];
+const ORDER: Names = &["userId", "erpNo", "warehouseCode", "status", "skuList"];
+const STORAGE: Names =
+    &["userId", "erpNo", "warehouseCode", "putawayNo", "finishTime", "status", "skuList"];
+const RETURN: Names = &["userId", "erpNo", "warehouseCode", "status", "skuList"];
+const ORDER_INTERCEPT: Names = &["userId", "erpNo", "status"];
+const STOCK_DOCUMENT: Names = &["userId", "documentNo", "warehouseCode", "finishTime", "skuList"];
+const STORAGE_LINE: Names = &["sku", "skuCode", "num", "badNum", "thisTimeNum"];
+const RETURN_LINE: Names = &["sku", "num", "badNum"];
+const STOCK_LINE: Names = &[
+    "sku",
+    "total",
+    "available",
+    "locked",
+    "nonGood",
+    "totalChange",
+    "availableChange",
+    "lockedChange",
+    "nonGoodChange",
+];
+
 /// Reads a verified webhook into the record of its type.
 pub(in super::super) fn decode(
     vendor: &Jfwms,
@@ -135,10 +154,20 @@ pub(in super::super) fn decode(
         .ok_or(Unrecognized::UnknownType)?;
     bounds::check(&[&webhook.received().body])?;
 
+    let (frame_names, names, read): (Names, Names, Read) = match event_type.name {
+        "order" => (FRAME, ORDER, order),
+        "storage" => (FRAME, STORAGE, storage),
+        "return" => (FRAME_OF_RETURN, RETURN, returned),
+        "orderIntercept" => (FRAME, ORDER_INTERCEPT, order_intercept),
+        "inventoryCount" | "adjust" | "move" | "orderCreate" | "orderCancel" | "convert" => {
+            (FRAME, STOCK_DOCUMENT, stock_document)
+        }
+        _ => return Err(Unrecognized::UnknownType),
+    };
     // The frame was read once, when it was verified, and always is an object with one `data`.
     let empty = || Unrecognized::Undecodable("the frame: expected an object".to_owned());
     let members = webhook.json().and_then(Value::members).ok_or_else(empty)?;
-    let mut frame = Fields::new(Place::Frame, members);
+    let mut frame = Fields::new(Place::Frame, frame_names, members);
     frame.drop_where(|name, value| vendor.is_sign_name(name) && value.kind() == Kind::Text);
     frame.take("type");
     let sent_at = sent_at(&mut frame);
@@ -147,7 +176,7 @@ pub(in super::super) fn decode(
         let found = data.kind().name();
         Unrecognized::Undecodable(format!("data: expected an object, found {found}"))
     })?;
-    let mut data = Fields::new(Place::Data, members);
+    let mut data = Fields::new(Place::Data, names, members);
     let document_number = number(&data, "erpNo").or_else(|| number(&data, "documentNo"));
     let user_id = data.text("userId")?;
     // Two sellers' stock is never mixed: a user that nobody configured is nobody's.
@@ -160,16 +189,6 @@ pub(in super::super) fn decode(
         sent_at: sent_at.map(Timestamp::as_millisecond),
         received_at: received.received_at.as_millisecond(),
         user_id: user_id.clone(),
-    };
-    let read = match event_type.name {
-        "order" => order,
-        "storage" => storage,
-        "return" => returned,
-        "orderIntercept" => order_intercept,
-        "inventoryCount" | "adjust" | "move" | "orderCreate" | "orderCancel" | "convert" => {
-            stock_document
-        }
-        _ => return Err(Unrecognized::UnknownType),
     };
     Ok(Event {
         event_type,
@@ -203,26 +222,34 @@ fn sent_at(frame: &mut Fields<'_>) -> Option<Timestamp> {
     };
     let time = value.text_or_number().and_then(|text| read(&text));
     if time.is_none() {
-        frame.keep("timestamp", value.raw());
+        frame.keep("timestamp", value);
     }
     time
 }
 
-fn order(head: Head, mut data: Fields<'_>, frame: Fields<'_>) -> Result<Record, Unrecognized> {
+fn order(
+    head: Head,
+    mut data: Fields<'_>,
+    frame: Fields<'_>,
+) -> Result<Box<dyn Record>, Unrecognized> {
     let erp_no = data.text("erpNo")?;
     let warehouse_code = data.text("warehouseCode")?;
     let status = data.status()?;
-    let lines = data.lines("skuList", stock_line)?;
+    let lines = data.lines("skuList", STOCK_LINE, stock_line)?;
     Ok(Order::boxed(head, erp_no, warehouse_code, status, lines, data.extra_with_frame(frame)))
 }
 
-fn storage(head: Head, mut data: Fields<'_>, frame: Fields<'_>) -> Result<Record, Unrecognized> {
+fn storage(
+    head: Head,
+    mut data: Fields<'_>,
+    frame: Fields<'_>,
+) -> Result<Box<dyn Record>, Unrecognized> {
     let erp_no = data.text("erpNo")?;
     let warehouse_code = data.text("warehouseCode")?;
     let putaway_no = data.text("putawayNo")?;
     let finish_time = data.local_time("finishTime")?;
     let status = data.status()?;
-    let lines = data.lines("skuList", |mut line| {
+    let lines = data.lines("skuList", STORAGE_LINE, |line| {
         Ok(StorageLine {
             sku: line.required_text("sku")?,
             sku_code: line.text("skuCode")?,
@@ -240,11 +267,11 @@ fn returned(
     head: Head,
     mut data: Fields<'_>,
     mut frame: Fields<'_>,
-) -> Result<Record, Unrecognized> {
+) -> Result<Box<dyn Record>, Unrecognized> {
     let erp_no = data.text("erpNo")?;
     let warehouse_code = data.text("warehouseCode")?;
     let status = data.status()?;
-    let lines = data.lines("skuList", |mut line| {
+    let lines = data.lines("skuList", RETURN_LINE, |line| {
         Ok(ReturnLine {
             sku: line.required_text("sku")?,
             num: line.required_long("num")?,
@@ -258,7 +285,7 @@ fn returned(
     let finish_time = given.and_then(|value| {
         let time = local_time(value);
         if time.as_ref().is_none_or(|time| !time.exact) {
-            frame.keep("finishTime", value.raw());
+            frame.keep("finishTime", value);
         }
         time
     });
@@ -271,7 +298,7 @@ fn order_intercept(
     head: Head,
     mut data: Fields<'_>,
     frame: Fields<'_>,
-) -> Result<Record, Unrecognized> {
+) -> Result<Box<dyn Record>, Unrecognized> {
     let erp_no = data.text("erpNo")?;
     let status = data.status()?;
     Ok(OrderIntercept::boxed(head, erp_no, status, data.extra_with_frame(frame)))
@@ -281,16 +308,16 @@ fn stock_document(
     head: Head,
     mut data: Fields<'_>,
     frame: Fields<'_>,
-) -> Result<Record, Unrecognized> {
+) -> Result<Box<dyn Record>, Unrecognized> {
     let document_no = data.text("documentNo")?;
     let warehouse_code = data.text("warehouseCode")?;
     let finish_time = data.local_time("finishTime")?;
-    let lines = data.lines("skuList", stock_line)?;
+    let lines = data.lines("skuList", STOCK_LINE, stock_line)?;
     let extra = data.extra_with_frame(frame);
     Ok(StockDocument::boxed(head, document_no, warehouse_code, finish_time, lines, extra))
 }
 
-fn stock_line(mut line: Fields<'_>) -> Result<StockLine, Unrecognized> {
+fn stock_line(line: &mut Fields<'_>) -> Result<StockLine, Unrecognized> {
     Ok(StockLine {
         sku: line.required_text("sku")?,
         total: line.required_long("total")?,

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use super::super::{Jfwms, Settings, json::Members, sign::WebhookForm};
 use crate::{
     domain::{
-        AccountName, Event, Received, Secret, SignatureHint, Unrecognized, Unverified, Verified,
-        Webhook,
+        AccountName, Datum, Event, Received, Secret, SignatureHint, Unrecognized, Unverified,
+        Verified, Webhook,
     },
     vendors::OwnerOf,
     vendors::Vendor,
@@ -67,12 +67,20 @@ fn decoded(vendor: &Jfwms, body: &str) -> Result<Event, Unrecognized> {
     decoded_for(vendor, body, &|_| Some(vendor.account().clone()))
 }
 
+/// The datum as the record writes it.
+fn written(event: &Event) -> Vec<u8> {
+    let mut datum = Datum::default();
+    event.record.write(&mut datum);
+    datum.into_bytes()
+}
+
 /// Writes the event's record with its schema and reads it back.
 fn avro(event: &Event) -> BTreeMap<String, Value> {
     let path = format!("{}/schemas/{}.avsc", env!("CARGO_MANIFEST_DIR"), event.event_type.record);
     let schema = Schema::parse_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let writer = GenericDatumWriter::builder(&schema).build().unwrap();
     let bytes = writer.write_ser_to_vec(&event.record).unwrap();
+    assert_eq!(written(event), bytes, "the record writes itself as the schema says");
     let reader = GenericDatumReader::builder(&schema).build().unwrap();
     match reader.read_value(&mut bytes.as_slice()).unwrap() {
         Value::Record(fields) => fields.into_iter().collect(),
