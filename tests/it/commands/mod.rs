@@ -5,6 +5,7 @@ mod afresh;
 mod carried_out;
 mod crash;
 mod desk;
+mod drill;
 mod given_up;
 mod key_order;
 mod killed;
@@ -35,4 +36,5 @@ pub(crate) fn register(suite: &mut Suite) {
     crash::register(suite);
     killed::register(suite);
     metrics::register(suite);
+    drill::register(suite);
 }

@@ -131,7 +131,7 @@ impl Suite {
     {
         let shared = Arc::clone(&self.shared);
         self.trials.push(Trial::test(format!("mock::{name}"), move || {
-            run(&TestEnv::mock(Arc::clone(&shared)), &test)?;
+            run(&TestEnv::mock(Arc::clone(&shared)), &test, TEST_TIMEOUT)?;
             shared.on_mock.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }));
@@ -142,9 +142,17 @@ impl Suite {
     where
         T: AsyncFn(&TestEnv) + Send + 'static,
     {
+        self.kafka_within(name, TEST_TIMEOUT, test);
+    }
+
+    /// The same for one that may take longer than the others.
+    pub(crate) fn kafka_within<T>(&mut self, name: &str, timeout: Duration, test: T)
+    where
+        T: AsyncFn(&TestEnv) + Send + 'static,
+    {
         let shared = Arc::clone(&self.shared);
         self.trials.push(Trial::test(format!("kafka::{name}"), move || {
-            run(&TestEnv::kafka(Arc::clone(&shared))?, &test)?;
+            run(&TestEnv::kafka(Arc::clone(&shared))?, &test, timeout)?;
             shared.on_kafka.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }));
@@ -170,7 +178,7 @@ impl Suite {
     }
 }
 
-fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T) -> Result<(), Failed> {
+fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T, timeout: Duration) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -179,7 +187,7 @@ fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T) -> Result<(), Failed> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             // On the heap: the futures of whole scenarios are large.
-            tokio::time::timeout(TEST_TIMEOUT, Box::pin(test(env))).await
+            tokio::time::timeout(timeout, Box::pin(test(env))).await
         })
     }));
     runtime.block_on(env.clean_up());
@@ -187,7 +195,7 @@ fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T) -> Result<(), Failed> {
     runtime.shutdown_timeout(Duration::from_secs(5));
     match outcome {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(format!("not done after {TEST_TIMEOUT:?}").into()),
+        Ok(Err(_)) => Err(format!("not done after {timeout:?}").into()),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
