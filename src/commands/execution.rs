@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Account, Calls, Deps, Judged, Purpose, Reads, Replies, SendFailure, Settings,
+    Account, Calls, Deps, Judged, Purpose, Reads, Record, Replies, SendFailure, Settings,
     assignment::{Assignment, Busy, Group},
     committer::Job,
     consumer::Taken,
@@ -25,6 +25,7 @@ use super::{
     lifecycle::{Event, Facts, Held, Lifecycle, Mend, Moment, Step},
     outcome::{self, Outcome, Subject},
     posting::Posting,
+    settled::{Before, waits_for_those_before},
 };
 use crate::avro::{Identity, ReadCommand, ReadError};
 use crate::domain::{Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory};
@@ -98,6 +99,7 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let begun_at = Instant::now();
     let ended = Ended { assignment: Arc::clone(&taken.assignment), key: taken.record.key.clone() };
     let mut turn = Turn { to: &shared.ended, ended: Some(ended) };
+    taken.assignment.started(taken.record.key.as_deref(), taken.record.at.offset);
     let mut busy = None;
     let deciding = AssertUnwindSafe(shared.decide(&taken, &mut busy)).catch_unwind().await;
     let done = match deciding {
@@ -129,7 +131,7 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     if written.is_err() {
         return;
     }
-    taken.assignment.finish(at.offset);
+    taken.assignment.finish(taken.record.key.as_deref(), at.offset);
     drop(busy);
     let known = shared.deps.accounts.contains_key(&done.subject.account);
     let account = if known { done.subject.account.as_str() } else { "unknown" };
@@ -415,12 +417,11 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
         if assignment.stop.is_cancelled() {
             return Err(Abandoned);
         }
+        self.those_before().await?;
         let offset = self.taken.record.at.offset;
         while self.at_most_once && !look_up && !self.begun {
             if assignment.begin(offset).is_ok() {
-                let (answer, committed) = oneshot::channel();
-                let job = Job::Begin { assignment: Arc::clone(assignment), answer };
-                if self.shared.jobs.send(job).is_ok() && committed.await == Ok(true) {
+                if self.commit_now().await {
                     self.begun = true;
                     break;
                 }
@@ -430,6 +431,40 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
             pause(SHORT_PAUSE, assignment).await?;
         }
         Ok(())
+    }
+
+    /// Waits until nothing before it under its key can be done again, where that would then find
+    /// what this command has done.
+    async fn those_before(&self) -> Result<(), Abandoned> {
+        let assignment = &self.taken.assignment;
+        let Record { key, at, .. } = &self.taken.record;
+        while waits_for_those_before(self.command.operation()) {
+            let ended = assignment.ended.notified();
+            tokio::pin!(ended);
+            // Listening before looking: what ends in between is not missed.
+            ended.as_mut().enable();
+            match assignment.before(key.as_deref(), at.offset) {
+                Before::Settled => break,
+                Before::Uncommitted => {
+                    if self.commit_now().await {
+                        break;
+                    }
+                    pause(SHORT_PAUSE, assignment).await?;
+                }
+                Before::Unfinished => tokio::select! {
+                    () = assignment.stop.cancelled() => return Err(Abandoned),
+                    () = ended => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what there is to commit in the partition, and says whether that worked.
+    async fn commit_now(&self) -> bool {
+        let (answer, committed) = oneshot::channel();
+        let job = Job::Begin { assignment: Arc::clone(&self.taken.assignment), answer };
+        self.shared.jobs.send(job).is_ok() && committed.await == Ok(true)
     }
 
     /// Makes one call and says what came of it; nothing where its turn did not come.

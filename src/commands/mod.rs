@@ -27,6 +27,7 @@ pub mod replies;
 pub mod retry;
 mod settings;
 mod settle;
+pub mod settled;
 
 pub use pipeline::{RunError, run};
 pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
