@@ -63,20 +63,32 @@ impl Crew {
 
     /// Freezes a process until the group has given its partitions to others, then wakes it.
     pub(super) async fn freeze(&mut self, at: usize) {
-        let assigned = |crew: &Self| crew.count(ASSIGNED);
-        let before = assigned(self);
+        // One that has something to lose.
+        let log = self.processes[at].log.clone();
+        let owns = || fs::read_to_string(&log).is_ok_and(|log| log.contains(ASSIGNED));
+        self.until("the process to be frozen got partitions", |_| owns()).await;
         self.processes[at].watched.signal("STOP");
-        let deadline = Instant::now() + PATIENCE;
-        while assigned(self) == before {
-            assert!(Instant::now() < deadline, "nobody took the frozen process's partitions");
+        let before = self.assignments();
+        let taken = |crew: &Self| crew.assignments() > before;
+        self.until("somebody took the frozen process's partitions", taken).await;
+        self.processes[at].watched.signal("CONT");
+    }
+
+    async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        while !so(self) {
+            assert!(Instant::now() < deadline, "not in time: {what}\n{}", self.tails());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        self.processes[at].watched.signal("CONT");
     }
 
     /// Ends the last process in good order.
     pub(super) async fn dismiss(&mut self) {
         let Some(mut process) = self.processes.pop() else { return };
+        // Before it has taken its signals in hand, its end is the system's and has no order.
+        let listens =
+            |_: &Self| fs::read_to_string(&process.log).is_ok_and(|log| log.contains("listening"));
+        self.until("the process to be ended has begun", listens).await;
         process.watched.signal("TERM");
         let log = process.log;
         let code = blocking(move || process.watched.exit_code(2 * PATIENCE)).await;

@@ -21,9 +21,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::FutureProducer,
 };
-use wms_connector::sandbox::{
-    Fault, FaultRule, FixtureToken, JfwmsUser, RefreshRotation, RetryAfter, Sandbox, SandboxLimits,
-    SandboxSettings, Vendor,
+use wms_connector::{
+    config::{self, Config},
+    sandbox::{
+        Fault, FaultRule, FixtureToken, JfwmsUser, RefreshRotation, RetryAfter, Sandbox,
+        SandboxLimits, SandboxSettings, Vendor,
+    },
 };
 
 use self::{
@@ -231,8 +234,7 @@ async fn drill(env: &TestEnv, size: Size) {
     options.sandbox.jfwms.access_tokens[0].lifetime = Some(Duration::from_secs(10));
     let sandbox = Sandbox::start(options.sandbox.clone()).await.unwrap();
     let text = configuration(env, &options, &sandbox);
-    let config =
-        wms_connector::config::load_text("drill.toml", &text, std::iter::empty()).unwrap().config;
+    let config = config::load_text("drill.toml", &text, std::iter::empty()).unwrap().config;
     app::create_topics(env, &config, None).await;
     let mut crew = Crew::new();
     crew.configure(&format!("{text}{}", tokens(crew.folder())));
@@ -283,6 +285,13 @@ async fn drill(env: &TestEnv, size: Size) {
         }
     }
     let elapsed = begun.elapsed();
+    // What a killed process had answered and not committed is done again.
+    let mut committed = committed_in(env, &config).await;
+    while committed < total && !stalled {
+        stalled = begun.elapsed() - elapsed > size.patience;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        committed = committed_in(env, &config).await;
+    }
     let tails = if stalled { crew.tails() } else { String::new() };
     while crew.len() > 0 && !stalled {
         crew.dismiss().await;
@@ -303,17 +312,21 @@ async fn drill(env: &TestEnv, size: Size) {
     let unknown: usize = findings.statuses.iter().filter_map(unknown).sum();
     assert!(letters >= unknown, "{letters} dead letters, {unknown} of UNKNOWN calls alone");
     assert_eq!(sandbox.faults().rules().iter().filter(|rule| rule.matched == 0).count(), 0);
-    // At the end all of it is committed.
-    let mut committed = 0;
-    for topic in app::command_topics(&config) {
-        let partitions = env.committed(&config.commands.group_id, &topic).await;
-        committed += partitions.iter().filter_map(|(_, offset, _)| *offset).sum::<i64>();
-    }
-    assert_eq!(usize::try_from(committed), Ok(total), "what is committed");
+    assert_eq!(committed, total, "what is committed at the end\n{tails}");
     sandbox.shutdown().await;
 }
 
-async fn dead_letters(env: &TestEnv, config: &wms_connector::config::Config) -> usize {
+/// The sum of the committed offsets.
+async fn committed_in(env: &TestEnv, config: &Config) -> usize {
+    let mut committed = 0;
+    for topic in app::command_topics(config) {
+        let partitions = env.committed(&config.commands.group_id, &topic).await;
+        committed += partitions.iter().filter_map(|(_, offset, _)| *offset).sum::<i64>();
+    }
+    usize::try_from(committed).unwrap()
+}
+
+async fn dead_letters(env: &TestEnv, config: &Config) -> usize {
     let mut letters = 0;
     for topic in app::command_topics(config) {
         letters +=
