@@ -88,6 +88,8 @@ struct Done {
     attempts: u32,
     json: bool,
     stage: Stage,
+    /// Its beginning is committed.
+    begun: bool,
 }
 
 /// Runs one command to its end, or gives it up when its partition is to be given back.
@@ -132,6 +134,13 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
         return;
     }
     taken.assignment.finish(taken.record.key.as_deref(), at.offset);
+    if done.begun {
+        // Told as begun and not as finished, it would be called UNKNOWN after a crash. Nobody waits
+        // for this; beginnings of the same moment share the commit.
+        let (answer, _) = oneshot::channel();
+        let assignment = Arc::clone(&taken.assignment);
+        shared.jobs.send(Job::Begin { assignment, answer }).ok();
+    }
     drop(busy);
     let known = shared.deps.accounts.contains_key(&done.subject.account);
     let account = if known { done.subject.account.as_str() } else { "unknown" };
@@ -156,7 +165,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         let mut subject = Subject::of(&command, vendor, id);
         subject.ignored_fields = read.ignored;
         let end = |subject, outcome, attempts| {
-            Ok(Done { subject, outcome, attempts, json: read.json, stage: Stage::Calling })
+            let (json, stage) = (read.json, Stage::Calling);
+            Ok(Done { subject, outcome, attempts, json, stage, begun: false })
         };
         let Some(account) = account else {
             let outcome = Outcome::unknown_account(command.account());
@@ -194,7 +204,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             busy,
         };
         let (outcome, attempts) = execution.run(Lifecycle::new(facts)).await?;
-        end(subject, outcome, attempts)
+        let begun = execution.begun;
+        Ok(Done { begun, ..end(subject, outcome, attempts)? })
     }
 
     /// What the configuration does not allow.
@@ -238,6 +249,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             attempts: 0,
             json: false,
             stage: Stage::Calling,
+            begun: false,
         }
     }
 
@@ -274,7 +286,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
                 }
             };
             let (json, subject) = (known.json, self.subject_of(*known, taken));
-            let done = Done { subject, outcome, attempts: 0, json, stage: Stage::Reading };
+            let stage = Stage::Reading;
+            let done = Done { subject, outcome, attempts: 0, json, stage, begun: false };
             return Ok(Err(Box::new(done)));
         }
     }

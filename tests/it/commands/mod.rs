@@ -7,6 +7,7 @@ mod crash;
 mod desk;
 mod drill;
 mod given_up;
+mod interrupted;
 mod key_order;
 mod killed;
 mod metrics;
@@ -35,6 +36,7 @@ pub(crate) fn register(suite: &mut Suite) {
     processes::register(suite);
     crash::register(suite);
     killed::register(suite);
+    interrupted::register(suite);
     metrics::register(suite);
     drill::register(suite);
 }
