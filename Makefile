@@ -19,6 +19,13 @@ demo: ## show it all in one process: a broker, both vendors simulated, the conne
 test: ## unit, property and integration tests, on the mock cluster and on a real Kafka
 	@tests/run.sh
 
+.PHONY: drill
+drill: ## the long drill of commands: faults, kills, freezes; the vendors' own books at the end
+	@tests/tools.sh build java
+	DRILL_COMMANDS=$${DRILL_COMMANDS:-100000} DRILL_KEYS=$${DRILL_KEYS:-1000} \
+	DRILL_KILLS=$${DRILL_KILLS:-20} DRILL_LIMIT_MINUTES=$${DRILL_LIMIT_MINUTES:-30} \
+	cargo test --locked --test it -- kafka::commands::drill --nocapture
+
 .PHONY: bench
 bench: ## the connector against a bare handler on one broker: rates, latencies, memory
 	@tests/tools.sh build java maven
