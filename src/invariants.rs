@@ -122,6 +122,7 @@ fn decisions_that_are_pure_take_time_and_chance_as_arguments() {
         "commands/offsets.rs",
         "commands/key_order.rs",
         "commands/retry.rs",
+        "commands/settled.rs",
         "api_client/breaker.rs",
         "api_client/limits.rs",
     ] {

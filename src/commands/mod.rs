@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
-//! `key_order` (what may start), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
+//! `key_order` and `settled` (what may start), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
 //! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
 //! which headers).
 

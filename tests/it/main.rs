@@ -51,6 +51,7 @@
 //! | `DRILL_KEYS` | 50 | 1,000 | keys they are spread over |
 //! | `DRILL_KILLS` | 2 | 20 | how often a process is killed with `kill -9` |
 //! | `DRILL_PROCESSES` | 3 | 3 | processes in the middle; there is one before and after |
+//! | `DRILL_TOKENS` | `file` | `file` | `[tokens] store`: `file` or `topic` |
 //! | `DRILL_SEED` | 1 | 1 | of the faults, the moments and the processes that are chosen |
 //! | `DRILL_PATIENCE_SECONDS` | 60 | 60 | it fails when no command was answered for so long |
 //! | `DRILL_LIMIT_MINUTES` | 3 | 30 | it fails when it takes longer |

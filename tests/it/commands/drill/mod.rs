@@ -41,6 +41,13 @@ use crate::support::{
     suite::Suite,
 };
 
+/// What `[tokens] store` is.
+#[derive(Clone, Copy, Debug)]
+enum Store {
+    File,
+    Topic,
+}
+
 /// How large the drill is.
 #[derive(Clone, Copy, Debug)]
 struct Size {
@@ -49,6 +56,7 @@ struct Size {
     kills: usize,
     /// How many processes there are in the middle.
     processes: usize,
+    store: Store,
     seed: u64,
     /// The drill ends when no command was answered for so long.
     patience: Duration,
@@ -68,6 +76,11 @@ impl Size {
             keys: count("DRILL_KEYS", 50).max(1),
             kills: count("DRILL_KILLS", 2),
             processes: count("DRILL_PROCESSES", 3).max(1),
+            store: match std::env::var("DRILL_TOKENS").as_deref() {
+                Ok("topic") => Store::Topic,
+                Ok("file") | Err(_) => Store::File,
+                Ok(other) => panic!("DRILL_TOKENS={other} is neither file nor topic"),
+            },
             seed: setting("DRILL_SEED", 1),
             patience: Duration::from_secs(setting("DRILL_PATIENCE_SECONDS", 60)),
             limit: Duration::from_secs(60 * setting("DRILL_LIMIT_MINUTES", 3)),
@@ -84,9 +97,16 @@ pub(crate) fn register(suite: &mut Suite) {
 /// The group waits so long for a member that does not say good-bye.
 const SESSION: &str = "4000";
 
-/// Where the processes keep the vendor's tokens, and what seals them.
-fn tokens(folder: &Path) -> String {
-    let store = format!("store = \"file\"\npath = \"{}\"", folder.join("tokens.json").display());
+/// Where the processes keep the vendor's tokens, and what seals them. The file is locked while it
+/// is written, so the processes of one machine can share it.
+fn tokens(store: Store, folder: &Path) -> String {
+    let store = match store {
+        Store::Topic => "store = \"topic\"".to_owned(),
+        Store::File => {
+            let path = folder.join("tokens.json");
+            format!("store = \"file\"\npath = \"{}\"", path.display())
+        }
+    };
     format!("[tokens]\n{store}\nkey = \"{}\"\n", "5a".repeat(32))
 }
 
@@ -237,7 +257,7 @@ async fn drill(env: &TestEnv, size: Size) {
     let config = config::load_text("drill.toml", &text, std::iter::empty()).unwrap().config;
     app::create_topics(env, &config, None).await;
     let mut crew = Crew::new();
-    crew.configure(&format!("{text}{}", tokens(crew.folder())));
+    crew.configure(&format!("{text}{}", tokens(size.store, crew.folder())));
     let keys = plan::all(&config, size.commands, size.keys);
     let keys = send(&env.producer(), keys).await;
     let total: usize = keys.iter().map(Vec::len).sum();

@@ -62,10 +62,17 @@ pub(super) fn all(config: &Config, commands: usize, keys: usize) -> Vec<Vec<Plan
         let qianyi = OF_QIANYI.iter().find(|(place, _)| k % 50 == *place);
         let (vendor, account) = match qianyi {
             Some((_, account)) => (Vendor::Qianyi, *account),
-            None => (Vendor::Jfwms, if k % 2 == 0 { JFWMS } else { JFWMS_TWO }),
+            None => (Vendor::Jfwms, if k.is_multiple_of(2) { JFWMS } else { JFWMS_TWO }),
         };
         let mixed = k % 4 != 3;
-        let key = Key { config, name: format!("K{k}"), vendor, account, avro: k % 3 == 0, mixed };
+        let key = Key {
+            config,
+            name: format!("K{k}"),
+            vendor,
+            account,
+            avro: k.is_multiple_of(3),
+            mixed,
+        };
         let count = commands / keys + usize::from(k < commands % keys);
         (0..count)
             .map(|n| if mixed { key.of_all_kinds(n) } else { key.of_one_kind(k / 4, n) })
