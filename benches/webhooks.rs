@@ -3,7 +3,8 @@
 //!
 //! `make bench` runs it. Figures are for comparing the two columns of one run, never across
 //! machines. Settings: `BENCH_SECONDS` (a measurement's length, 5), `BENCH_CONNECTIONS`
-//! (`1,16,128`), `BENCH_LINES` (`1,50`), `BENCH_ROUNDS` (each pair in turn, 3).
+//! (`1,16,128`), `BENCH_LINES` (`1,50`), `BENCH_ROUNDS` (each pair in turn, 3), `BENCH_PRODUCER`
+//! (librdkafka properties of both producers, `name=value` joined by commas).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -47,6 +48,12 @@ fn list(name: &str, default: &str) -> Vec<usize> {
     text.split(',').map(|n| n.trim().parse().unwrap()).collect()
 }
 
+fn producer_properties() -> Vec<(String, String)> {
+    let text = std::env::var("BENCH_PRODUCER").unwrap_or_default();
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some("bare") {
@@ -70,7 +77,9 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// What the connector is compared with: no check, no decoding, no Avro; the same producer.
 async fn bare(servers: String, topic: String) {
-    let settings = ClientSettings { bootstrap_servers: servers, ..ClientSettings::default() };
+    let producer = producer_properties().into_iter().collect();
+    let settings =
+        ClientSettings { bootstrap_servers: servers, producer, ..ClientSettings::default() };
     let publisher = Publisher::new(settings.producer(Duration::from_secs(5))).unwrap();
     let state = Arc::new((publisher, topic));
     let handler = |State(state): State<Arc<(Publisher, String)>>, body: Bytes| async move {
@@ -266,10 +275,16 @@ async fn measure(servers: &str) {
     let rounds: usize = setting("BENCH_ROUNDS", 3);
     let prefix = format!("bench{}", std::process::id());
     let folder = tempfile::tempdir().unwrap();
+    let producer: String = producer_properties()
+        .iter()
+        .map(|(name, value)| format!("\"{name}\" = \"{value}\"\n"))
+        .collect();
     let config = format!(
         r#"
 [kafka]
 bootstrap_servers = "{servers}"
+[kafka.producer]
+{producer}
 [topics]
 prefix = "{prefix}"
 [ingress]

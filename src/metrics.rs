@@ -39,6 +39,9 @@ struct Inner {
     stock_gaps: IntCounterVec,
     reply_errors: IntCounterVec,
     ready: Gauge,
+    spool_records: IntGaugeVec,
+    spool_bytes: Gauge,
+    spool_oldest: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -90,6 +93,16 @@ impl Metrics {
         registry.register(Box::new(token_expires.clone()))?;
         let ready = Gauge::new("wms_ready", "1 while /readyz answers 200.")?;
         registry.register(Box::new(ready.clone()))?;
+        let spool_bytes = Gauge::new(
+            "wms_spool_bytes",
+            "Bytes of the webhooks that are in the spool, on the local disk.",
+        )?;
+        registry.register(Box::new(spool_bytes.clone()))?;
+        let spool_oldest = Gauge::new(
+            "wms_spool_oldest_seconds",
+            "Seconds the oldest webhook has waited in the spool for Kafka; 0: none waits.",
+        )?;
+        registry.register(Box::new(spool_oldest.clone()))?;
         let inner = Inner {
             webhooks: counter(
                 "wms_webhooks_total",
@@ -156,6 +169,13 @@ impl Metrics {
                 &["reason"],
             )?,
             ready,
+            spool_records: gauge(
+                "wms_spool_records",
+                "Webhooks in the spool: waiting for Kafka, or set aside because Kafka refused them.",
+                &["state"],
+            )?,
+            spool_bytes,
+            spool_oldest,
         };
         Ok(Self { registry, inner: Arc::new(inner), labelled: labelled.into_inner().into() })
     }
@@ -265,6 +285,19 @@ impl Metrics {
 
     pub fn reply_error(&self, reason: &str) {
         self.inner.reply_errors.with_label_values(&[reason]).inc();
+    }
+
+    /// What is in the spool.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    pub fn spool(&self, waiting: u64, aside: u64, bytes: u64, oldest: std::time::Duration) {
+        let records = |state, count| {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.inner.spool_records.with_label_values(&[state]).set(count);
+        };
+        records("waiting", waiting);
+        records("aside", aside);
+        self.inner.spool_bytes.set(bytes as f64);
+        self.inner.spool_oldest.set(oldest.as_secs_f64());
     }
 
     pub fn ready(&self, ready: bool) {

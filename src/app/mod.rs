@@ -18,7 +18,10 @@ use crate::{
     config::{self, Config},
     kafka::{ClientSettings, Publisher},
     metrics::Metrics,
-    webhooks::{self, WebhookServer, Webhooks},
+    webhooks::{
+        self, WebhookServer, Webhooks,
+        spool::{self, Spool, SpoolSettings, Works},
+    },
 };
 
 pub use accounts::Connected;
@@ -62,6 +65,8 @@ pub enum StartError {
     Commands(String),
     #[error("{0}")]
     Tokens(String),
+    #[error(transparent)]
+    Spool(#[from] spool::StoreError),
     #[error("the calls to the vendors cannot be set up: {0}")]
     Calls(#[from] api_client::SetupError),
     #[error("metrics cannot be registered: {0}")]
@@ -138,6 +143,7 @@ pub async fn start(
     } else {
         None
     };
+    let spool = if parts.webhooks { open_spool(&config, &metrics).await? } else { None };
     let (admin_address, webhooks_address) =
         (admin.address(), server.as_ref().map(WebhookServer::address));
     readiness.listening("admin", admin_address);
@@ -185,10 +191,18 @@ pub async fn start(
         }
     };
     if let Some(pipeline) = pipeline {
-        pipeline.open(Arc::clone(&encoders), publisher.clone());
+        let spool = spool.map(|(spool, works)| {
+            let drain = works.drain().run(publisher.clone(), stop.clone());
+            background.spawn(drain);
+            // It writes until every webhook is answered.
+            background.spawn(works.write(stop_admin.clone()));
+            spool
+        });
+        pipeline.open(Arc::clone(&encoders), publisher.clone(), spool.clone());
         background.spawn(probe(
             publisher.clone(),
             probe_topic(&config),
+            spool,
             readiness.clone(),
             stop_admin.clone(),
         ));
@@ -310,11 +324,43 @@ fn probe_topic(config: &Config) -> String {
     unrecognized.unwrap_or_else(|| config.topics.replies())
 }
 
-/// Keeps asking whether a webhook could be made durable now.
-async fn probe(publisher: Publisher, topic: String, readiness: Readiness, stop: CancellationToken) {
+/// Opens the spool, where one is configured.
+async fn open_spool(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Option<(Spool, Works)>, StartError> {
+    let Some(configured) = &config.ingress.spool else { return Ok(None) };
+    let settings = SpoolSettings {
+        path: configured.path.clone(),
+        max_bytes: configured.max_bytes,
+        reserve: configured.reserve,
+    };
+    let metrics = metrics.clone();
+    let opening = tokio::task::spawn_blocking(move || spool::open(&settings, metrics));
+    match opening.await {
+        Ok(opened) => Ok(Some(opened?)),
+        Err(_cancelled) => Err(StartError::Stopped),
+    }
+}
+
+/// Keeps asking whether a webhook could be made durable now: in Kafka, or in the spool.
+async fn probe(
+    publisher: Publisher,
+    topic: String,
+    spool: Option<Spool>,
+    readiness: Readiness,
+    stop: CancellationToken,
+) {
     loop {
         let reachable = publisher.reachable(topic.clone(), KAFKA_TIMEOUT).await;
-        readiness.set("webhooks", reachable.map_err(|error| format!("Kafka: {error}")));
+        let able = match (reachable, &spool) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), None) => Err(format!("Kafka: {error}")),
+            (Err(error), Some(spool)) => {
+                spool.ready().map_err(|reason| format!("Kafka: {error}; {reason}"))
+            }
+        };
+        readiness.set("webhooks", able);
         tokio::select! {
             () = tokio::time::sleep(PROBE_EVERY) => {}
             () = stop.cancelled() => return,

@@ -1,6 +1,6 @@
 //! `[ingress]`
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -33,6 +33,38 @@ pub struct Ingress {
     pub trust_traceparent: bool,
     /// How long a sender may take for one request. Default: 15 s.
     pub read_timeout: Duration,
+    /// Where webhooks are kept while Kafka is away. Default: nowhere.
+    pub spool: Option<Spool>,
+}
+
+/// `[ingress.spool]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// The file. Default: none, and then there is no spool.
+    pub path: PathBuf,
+    /// How many bytes of webhooks it may hold. Default: 1 GiB.
+    pub max_bytes: u64,
+    /// What is left of `publish_timeout` for the disk. Default: 1 s.
+    pub reserve: Duration,
+}
+
+impl Spool {
+    fn read(mut section: Section<'_>, publish_timeout: Option<Duration>) -> Option<Option<Self>> {
+        let path = section.optional_path("path");
+        let max_bytes = section.size("max_bytes");
+        let reserve = section.duration("reserve");
+        if let (Some(reserve), Some(timeout), Some(Some(_))) = (reserve, publish_timeout, &path)
+            && reserve >= timeout
+        {
+            section.problem(
+                "reserve",
+                "leaves Kafka no time: it takes less than `ingress.publish_timeout`",
+            );
+        }
+        section.finish();
+        let (path, max_bytes, reserve) = (path?, max_bytes?, reserve?);
+        Some(path.map(|path| Self { path, max_bytes, reserve }))
+    }
 }
 
 /// What becomes of signed data that arrives again as another type.
@@ -74,6 +106,7 @@ impl Ingress {
         let trusted_proxies = section.networks("trusted_proxies");
         let trust_traceparent = section.flag("trust_traceparent");
         let read_timeout = section.duration("read_timeout");
+        let spool = Spool::read(section.section("spool"), publish_timeout);
 
         if let Some(timeout) = publish_timeout.filter(|timeout| *timeout <= LATE_FAILURE) {
             section.problem(
@@ -108,6 +141,7 @@ impl Ingress {
             trusted_proxies: trusted_proxies?,
             trust_traceparent: trust_traceparent?,
             read_timeout: read_timeout?,
+            spool: spool?,
         })
     }
 }

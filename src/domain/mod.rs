@@ -6,6 +6,7 @@ mod account;
 mod call;
 pub mod command;
 mod event;
+pub mod json;
 mod reply;
 mod secret;
 mod tokens;
@@ -21,4 +22,6 @@ pub use event::{Event, EventId, EventType, Unrecognized};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
 pub use secret::Secret;
 pub use tokens::{TokenRefusal, Tokens};
-pub use webhook::{Answer, Received, Refusal, SignatureHint, Unverified, Verified, Webhook};
+pub use webhook::{
+    Answer, Content, Received, Refusal, SignatureHint, Unverified, Verified, Webhook,
+};

@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{AccountName, EventId};
+use super::{
+    AccountName, EventId,
+    json::{self, Tape},
+};
 
 /// What arrived over HTTP, as it arrived.
 pub struct Received {
@@ -52,8 +55,25 @@ pub struct Verified {
     /// A digest of exactly what the signature covers, to notice the same content under another
     /// type.
     pub signed_digest: [u8; 16],
-    /// The frame's members, raw texts in the order they came: exactly the text that was verified.
-    pub members: Vec<(String, String)>,
+    /// The frame: exactly what was verified is decoded.
+    pub content: Content,
+}
+
+/// A verified frame.
+pub enum Content {
+    /// The body is JSON, and this is where its values are.
+    Json(Tape),
+    /// The frame's members, texts in the order they came.
+    Members(Vec<(String, String)>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json(_) => "Json",
+            Self::Members(_) => "Members",
+        })
+    }
 }
 
 /// A webhook in state `S`.
@@ -94,6 +114,29 @@ impl Webhook<Verified> {
     /// What the verification found out.
     pub fn state(&self) -> &Verified {
         &self.state
+    }
+
+    /// What the verification found out, without what arrived.
+    pub fn into_state(self) -> Verified {
+        self.state
+    }
+
+    /// The frame, where the body is JSON.
+    pub fn json(&self) -> Option<json::Value<'_>> {
+        match &self.state.content {
+            Content::Json(tape) => {
+                std::str::from_utf8(&self.received.body).ok().map(|body| tape.root(body))
+            }
+            Content::Members(_) => None,
+        }
+    }
+
+    /// The frame's members, where the body is not simply JSON.
+    pub fn members(&self) -> &[(String, String)] {
+        match &self.state.content {
+            Content::Json(_) => &[],
+            Content::Members(members) => members,
+        }
     }
 }
 

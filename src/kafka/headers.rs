@@ -46,6 +46,9 @@ fn rfc3339(time: Timestamp) -> String {
 /// A text as a header's value, without control characters: a line break in a vendor's number
 /// must not end up as a line break in somebody's HTTP bridge.
 pub fn printable(text: &str) -> Vec<u8> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return text.as_bytes().to_vec();
+    }
     text.chars().filter(|c| !c.is_control()).collect::<String>().into_bytes()
 }
 

@@ -94,28 +94,26 @@ pub(super) async fn form(
     body: &Bytes,
 ) -> Option<Vec<(String, String)>> {
     let content_type = content_type?;
-    let media_type = content_type.split(';').next()?.trim().to_ascii_lowercase();
-    match media_type.as_str() {
-        "application/x-www-form-urlencoded" => {
-            Some(form_urlencoded::parse(body).into_owned().collect())
-        }
-        "multipart/form-data" => {
-            let request = Request::builder()
-                .header(CONTENT_TYPE, content_type)
-                .body(Body::from(body.clone()))
-                .ok()?;
-            let mut parts = Multipart::from_request(request, &()).await.ok()?;
-            let mut fields = Vec::new();
-            while let Some(part) = parts.next_field().await.ok()? {
-                let name = part.name()?.to_owned();
-                // Not `text()`: a field's declared charset must not change the signed bytes.
-                let value = String::from_utf8(part.bytes().await.ok()?.to_vec()).ok()?;
-                fields.push((name, value));
-            }
-            Some(fields)
-        }
-        _ => None,
+    let media_type = content_type.split(';').next()?.trim();
+    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Some(form_urlencoded::parse(body).into_owned().collect());
     }
+    if !media_type.eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let request = Request::builder()
+        .header(CONTENT_TYPE, content_type)
+        .body(Body::from(body.clone()))
+        .ok()?;
+    let mut parts = Multipart::from_request(request, &()).await.ok()?;
+    let mut fields = Vec::new();
+    while let Some(part) = parts.next_field().await.ok()? {
+        let name = part.name()?.to_owned();
+        // Not `text()`: a field's declared charset must not change the signed bytes.
+        let value = String::from_utf8(part.bytes().await.ok()?.to_vec()).ok()?;
+        fields.push((name, value));
+    }
+    Some(fields)
 }
 
 #[cfg(test)]

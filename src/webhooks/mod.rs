@@ -4,16 +4,19 @@
 //! server   a connection, its deadlines
 //!   body   the bytes, bounded in size, in number and in time
 //!   receive   account, source, signature, repeat, type → a record (record) → Kafka → the answer
+//!   durable   the record in Kafka, or in the spool while Kafka is away
 //! ```
 //! The answer never comes before the broker's, and always within `publish_timeout`.
 
 mod body;
+mod durable;
 mod forms;
 mod receive;
 mod recent;
 mod record;
 mod server;
 mod source;
+pub mod spool;
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +38,7 @@ use crate::{
 };
 
 pub use server::WebhookServer;
+use spool::Spool;
 
 /// What to do with signed data that comes back under another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ pub struct Users {
 pub struct Webhooks {
     settings: Settings,
     accounts: BTreeMap<AccountName, AccountState>,
-    kafka: OnceLock<(Arc<Encoders>, Publisher)>,
+    kafka: OnceLock<Sinks>,
     metrics: Metrics,
     /// What is still read from senders that have been answered.
     discarding: TaskTracker,
@@ -99,6 +103,13 @@ pub struct Webhooks {
     in_flight: Semaphore,
     /// One permit a byte of their bodies.
     in_flight_bytes: Arc<Semaphore>,
+}
+
+/// Where webhooks end.
+struct Sinks {
+    encoders: Arc<Encoders>,
+    publisher: Publisher,
+    spool: Option<Spool>,
 }
 
 struct AccountState {
@@ -147,9 +158,9 @@ impl Webhooks {
         }
     }
 
-    /// From now on webhooks are published.
-    pub fn open(&self, encoders: Arc<Encoders>, publisher: Publisher) {
-        if self.kafka.set((encoders, publisher)).is_err() {
+    /// From now on webhooks are published, or kept in the spool while Kafka is away.
+    pub fn open(&self, encoders: Arc<Encoders>, publisher: Publisher, spool: Option<Spool>) {
+        if self.kafka.set(Sinks { encoders, publisher, spool }).is_err() {
             tracing::debug!("the webhook pipeline was open already");
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{
@@ -18,6 +18,7 @@ use tokio::sync::SemaphorePermit;
 use super::{
     Account, AccountState, Retyped, Webhooks,
     body::{self, BodyError},
+    durable,
     recent::Seen,
     record,
     server::{json, status},
@@ -26,7 +27,6 @@ use super::{
 use crate::{
     clock,
     domain::{AccountName, Answer, Received, Refusal, Unrecognized, Unverified, Verified, Webhook},
-    kafka::PublishError,
     metrics::Metrics,
     vendors,
 };
@@ -245,7 +245,7 @@ async fn process(
             return Done::refused(refusal.into());
         }
     };
-    publish(webhooks, state, &webhook, deadline).await
+    publish(webhooks, state, webhook, deadline).await
 }
 
 fn verify(
@@ -285,11 +285,11 @@ fn verify(
 async fn publish(
     webhooks: &Webhooks,
     state: &AccountState,
-    webhook: &Webhook<Verified>,
+    webhook: Webhook<Verified>,
     deadline: Instant,
 ) -> Done {
     let account = &state.account;
-    let Some((encoders, publisher)) = webhooks.kafka.get() else {
+    let Some(sinks) = webhooks.kafka.get() else {
         return Done::refused(Answer::Unavailable);
     };
     let verified = webhook.state();
@@ -316,16 +316,16 @@ async fn publish(
     let decoded = if retyped {
         Err(Unrecognized::Retyped)
     } else {
-        account.vendor.decode(webhook, &|user| owner(account, user))
+        account.vendor.decode(&webhook, &|user| owner(account, user))
     };
     let (record, outcome) = match decoded {
-        Ok(event) => match record::event(webhooks, encoders, account, webhook, &event) {
+        Ok(event) => match record::event(webhooks, &sinks.encoders, account, &webhook, &event) {
             Ok(record) => (record, Outcome::Accepted),
             Err(reason) => (
                 record::unrecognized(
                     webhooks,
                     account,
-                    webhook,
+                    &webhook,
                     &Unrecognized::Undecodable(reason),
                 ),
                 Outcome::Unrecognized,
@@ -333,35 +333,24 @@ async fn publish(
         },
         Err(reason) => {
             tracing::warn!(account = %account.name, %reason, "an authentic webhook fits no topic");
-            (record::unrecognized(webhooks, account, webhook, &reason), Outcome::Unrecognized)
+            (record::unrecognized(webhooks, account, &webhook, &reason), Outcome::Unrecognized)
         }
     };
+    // The record is all that is needed from here on: what waits for Kafka holds as little as
+    // possible.
+    let Verified { event_id, signed_digest, type_name, .. } = webhook.into_state();
     let topic = record.topic.clone();
     let started = Instant::now();
-    let left = deadline.saturating_duration_since(started).max(Duration::from_millis(1));
-    let published = publisher.publish(record, left).await;
+    let kept = durable::keep(sinks, record, deadline).await;
     webhooks.metrics.publish_seconds(&topic, started.elapsed().as_secs_f64());
-    match published {
-        Ok(_position) => {
-            lock(&state.recent).remember(
-                verified.event_id.clone(),
-                verified.signed_digest,
-                &verified.type_name,
-                now,
-            );
+    match kept {
+        Ok(()) => {
+            lock(&state.recent).remember(event_id, signed_digest, &type_name, now);
             Done { type_label, outcome }
         }
         Err(error) => {
-            let answer = match &error {
-                PublishError::TooLarge { .. } => Answer::TooLarge,
-                PublishError::UnknownTopic { .. }
-                | PublishError::UnknownPartition { .. }
-                | PublishError::TimedOut { .. }
-                | PublishError::Retriable { .. }
-                | PublishError::Refused { .. } => Answer::Unavailable,
-            };
-            tracing::error!(account = %account.name, event_id = verified.event_id.as_str(), %error, "a webhook is not known to be in Kafka");
-            Done { type_label, outcome: Outcome::Refused(answer) }
+            tracing::error!(account = %account.name, event_id = event_id.as_str(), %error, "a webhook is not known to be kept");
+            Done { type_label, outcome: Outcome::Refused(error.answer()) }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// How deeply a text may be nested. A raw value alone lets 200,000 brackets through, which would
@@ -106,33 +106,6 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// An array of objects, read in one pass.
-pub(super) struct Objects<'a>(pub(super) Vec<Members<'a>>);
-
-impl<'de> Deserialize<'de> for Objects<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array;
-
-        impl<'de> Visitor<'de> for Array {
-            type Value = Objects<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of objects")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut objects = Vec::new();
-                while let Some(members) = seq.next_element::<Members<'de>>()? {
-                    objects.push(members);
-                }
-                Ok(Objects(objects))
-            }
-        }
-
-        deserializer.deserialize_seq(Array)
-    }
-}
-
 /// The content of a raw JSON text; `None` where it is no text, or one with half a surrogate pair.
 pub(super) fn text(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
@@ -155,19 +128,6 @@ pub(super) fn is_number(raw: &str) -> bool {
 /// A text as JSON.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::String(text.to_owned()).to_string()
-}
-
-/// What kind of value a raw JSON text is, for messages that must not show the value itself.
-pub(super) fn kind(raw: &str) -> &'static str {
-    match raw.as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a text",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        Some(_) => "a number",
-        None => "nothing",
-    }
 }
 
 #[cfg(test)]

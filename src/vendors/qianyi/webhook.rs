@@ -15,8 +15,8 @@ use super::{
     sign::SignedRequest,
 };
 use crate::domain::{
-    Answer, Event, EventId, Received, Refusal, SignatureHint, Unrecognized, Unverified, Verified,
-    Webhook,
+    Answer, Content, Event, EventId, Received, Refusal, SignatureHint, Unrecognized, Unverified,
+    Verified, Webhook,
 };
 use crate::vendors::OwnerOf;
 
@@ -132,7 +132,7 @@ pub(super) fn verify(
         type_name: service_type,
         event_id,
         signed_digest,
-        members,
+        content: Content::Members(members),
     }))
 }
 
@@ -147,14 +147,14 @@ pub(super) fn decode(
         .find(|event_type| event_type.name == state.type_name)
         .ok_or(Unrecognized::UnknownType)?;
     let member = |name: &str| {
-        state.members.iter().find(|(member, _)| member == name).map(|(_, text)| text.as_str())
+        webhook.members().iter().find(|(member, _)| member == name).map(|(_, text)| text.as_str())
     };
     let mut from = Reader::new("", member("bizParam").unwrap_or_default())?;
     let timestamp = member("timestamp").unwrap_or_default();
     let sent_at = reader::epoch(timestamp);
     // A time that no calendar holds is not lost either. `verify` puts the two first.
     let unread = sent_at.is_none().then_some(("timestamp", timestamp));
-    let others = state.members.iter().skip(2).map(|(name, raw)| (name.as_str(), raw.as_str()));
+    let others = webhook.members().iter().skip(2).map(|(name, raw)| (name.as_str(), raw.as_str()));
     from.keep_frame(unread.into_iter().chain(others));
     let envelope = Envelope {
         id: state.event_id.clone(),

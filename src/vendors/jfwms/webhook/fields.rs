@@ -3,55 +3,89 @@
 //! The vendor's samples are loosely typed, so each reader takes every form seen in them. What a
 //! field cannot hold exactly, and what nobody asked for, ends in `extra` as raw JSON text.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use jiff::{civil::DateTime, tz::TimeZone};
-use serde_json::value::RawValue;
 
-use super::super::json::{Members, Objects, is_number, kind, text, text_or_number};
-use crate::domain::Unrecognized;
+use crate::domain::{
+    Unrecognized,
+    json::{Kind, Members, Value},
+};
 
 /// Further members by name, values as JSON text.
 pub(super) type Extra = BTreeMap<String, String>;
 
+/// Where an object stands; written out only when something is wrong in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Frame,
+    Data,
+    /// A line: the member of `data` that holds it, and its number.
+    Line(&'static str, usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame => Ok(()),
+            Self::Data => f.write_str("data."),
+            Self::Line(member, number) => write!(f, "data.{member}[{number}]."),
+        }
+    }
+}
+
+/// A member that is being read.
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: Value<'a>,
+    /// Whether it was asked for.
+    taken: bool,
+}
+
 /// An object that is being read.
 pub(super) struct Fields<'a> {
-    path: String,
-    members: Vec<(Cow<'a, str>, &'a str)>,
-    /// Which of the members were asked for.
-    taken: Vec<bool>,
-    /// The names asked for: a further member of the frame must not hide behind one of them.
+    place: Place,
+    members: Vec<Member<'a>>,
+    /// The names asked for, of `data`: a further member of the frame must not hide behind one.
     asked: Vec<&'static str>,
     /// Values that a field replaced or does not hold exactly.
     kept: Vec<(&'static str, &'a str)>,
 }
 
 impl<'a> Fields<'a> {
-    /// Begins to read `members`, which stand at `path` (empty for the frame itself).
-    pub(super) fn new(path: impl Into<String>, members: Members<'a>) -> Self {
-        let taken = vec![false; members.0.len()];
-        Self { path: path.into(), members: members.0, taken, asked: Vec::new(), kept: Vec::new() }
+    /// Begins to read `members`, which stand at `place`.
+    pub(super) fn new(place: Place, members: Members<'a>) -> Self {
+        let mut read = Vec::with_capacity(12);
+        read.extend(members.map(|(name, value)| Member { name, value, taken: false }));
+        Self { place, members: read, asked: Vec::new(), kept: Vec::new() }
     }
 
-    /// The raw value of a member. Of a repeated one the last wins (the guide's own samples repeat
+    /// The value of a member. Of a repeated one the last wins (the guide's own samples repeat
     /// `finishTime`) and the earlier ones are kept.
-    pub(super) fn take(&mut self, name: &'static str) -> Option<&'a str> {
-        self.asked.push(name);
-        let mut last = None;
-        for ((member, raw), taken) in self.members.iter().zip(&mut self.taken) {
-            if member == name {
-                *taken = true;
-                if let Some(earlier) = last.replace(*raw) {
-                    self.kept.push((name, earlier));
+    pub(super) fn take(&mut self, name: &'static str) -> Option<Value<'a>> {
+        if matches!(self.place, Place::Data) {
+            self.asked.push(name);
+        }
+        let mut last: Option<Value<'a>> = None;
+        for member in &mut self.members {
+            if member.name == name {
+                member.taken = true;
+                if let Some(earlier) = last.replace(member.value) {
+                    self.kept.push((name, earlier.raw()));
                 }
             }
         }
         last
     }
 
+    /// The same, where null means that there is none.
+    fn given(&mut self, name: &'static str) -> Option<Value<'a>> {
+        self.take(name).filter(|value| value.kind() != Kind::Null)
+    }
+
     /// A member that is looked at and stays where it is.
-    pub(super) fn peek(&self, name: &str) -> Option<&'a str> {
-        self.members.iter().rev().find(|(member, _)| member == name).map(|(_, raw)| *raw)
+    pub(super) fn peek(&self, name: &str) -> Option<Value<'a>> {
+        self.members.iter().rev().find(|member| member.name == name).map(|member| member.value)
     }
 
     /// Puts a value into `extra` that its field does not hold.
@@ -60,19 +94,19 @@ impl<'a> Fields<'a> {
     }
 
     /// Drops members that are no content (signatures).
-    pub(super) fn drop_where(&mut self, unwanted: impl Fn(&str, &str) -> bool) {
-        for ((member, raw), taken) in self.members.iter().zip(&mut self.taken) {
-            *taken |= unwanted(member, raw);
+    pub(super) fn drop_where(&mut self, unwanted: impl Fn(&str, Value<'_>) -> bool) {
+        for member in &mut self.members {
+            member.taken |= unwanted(&member.name, member.value);
         }
     }
 
     /// A text, number or null as text: ids, which the samples write either way.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Unrecognized> {
-        match self.take(name) {
-            None | Some("null") => Ok(None),
-            Some(raw) => match text_or_number(raw) {
+        match self.given(name) {
+            None => Ok(None),
+            Some(value) => match value.text_or_number() {
                 Some(text) => Ok(Some(text.into_owned())),
-                None => Err(self.wrong(name, "a text or a number", raw)),
+                None => Err(self.wrong(name, "a text or a number", value)),
             },
         }
     }
@@ -90,17 +124,14 @@ impl<'a> Fields<'a> {
 
     /// A whole number, as a number or as text.
     pub(super) fn long(&mut self, name: &'static str) -> Result<Option<i64>, Unrecognized> {
-        let raw = match self.take(name) {
-            None | Some("null") => return Ok(None),
-            Some(raw) => raw,
-        };
-        let number = text_or_number(raw).ok_or_else(|| self.wrong(name, "an integer", raw))?;
+        let Some(found) = self.given(name) else { return Ok(None) };
+        let number = found.text_or_number();
+        let number = number.ok_or_else(|| self.wrong(name, "an integer", found))?;
         let Ok(value) = number.trim().parse::<i64>() else {
-            return Err(self.wrong(name, "an integer of 64 bits", raw));
+            return Err(self.wrong(name, "an integer of 64 bits", found));
         };
-        // "007" or "-0" say more than the number does.
-        if value.to_string() != number {
-            self.keep(name, raw);
+        if !is_plain(&number) {
+            self.keep(name, found.raw());
         }
         Ok(Some(value))
     }
@@ -113,22 +144,19 @@ impl<'a> Fields<'a> {
 
     /// A time without a zone, in milliseconds as if it were UTC (Avro's local-timestamp-millis).
     pub(super) fn local_time(&mut self, name: &'static str) -> Result<Option<i64>, Unrecognized> {
-        let raw = match self.take(name) {
-            None | Some("null") => return Ok(None),
-            Some(raw) => raw,
-        };
-        if raw == "\"\"" {
-            self.keep(name, raw);
+        let Some(value) = self.given(name) else { return Ok(None) };
+        if value.raw() == "\"\"" {
+            self.keep(name, value.raw());
             return Ok(None);
         }
-        match local_time(raw) {
+        match local_time(value) {
             Some(time) => {
                 if !time.exact {
-                    self.keep(name, raw);
+                    self.keep(name, value.raw());
                 }
                 Ok(Some(time.millis))
             }
-            None => Err(self.wrong(name, "a time such as 2025-02-07T08:07:56.908", raw)),
+            None => Err(self.wrong(name, "a time such as 2025-02-07T08:07:56.908", value)),
         }
     }
 
@@ -138,15 +166,17 @@ impl<'a> Fields<'a> {
         name: &'static str,
         read: impl Fn(Fields<'a>) -> Result<T, Unrecognized>,
     ) -> Result<Vec<T>, Unrecognized> {
-        let raw = match self.take(name) {
-            None | Some("null") => return Ok(Vec::new()),
-            Some(raw) => raw,
-        };
-        let lines: Objects<'a> =
-            serde_json::from_str(raw).map_err(|_| self.no_objects(name, raw))?;
-        let path = self.path_of(name);
-        let line = |(i, members)| read(Fields::new(format!("{path}[{i}]"), members));
-        lines.0.into_iter().enumerate().map(line).collect()
+        let Some(value) = self.given(name) else { return Ok(Vec::new()) };
+        let elements =
+            value.elements().ok_or_else(|| self.wrong(name, "an array of objects", value))?;
+        let mut lines = Vec::with_capacity(8);
+        for (number, element) in elements.enumerate() {
+            let Some(members) = element.members() else {
+                return Err(self.wrong(&format!("{name}[{number}]"), "an object", element));
+            };
+            lines.push(read(Fields::new(Place::Line(name, number), members))?);
+        }
+        Ok(lines)
     }
 
     /// What nobody asked for and what fields did not hold. A name with several values gets them
@@ -169,8 +199,8 @@ impl<'a> Fields<'a> {
     }
 
     fn left(self) -> (Extra, Vec<&'static str>) {
-        let untaken = self.members.iter().zip(&self.taken).filter(|(_, taken)| !**taken);
-        let untaken = untaken.map(|((name, raw), _)| (name.as_ref(), *raw));
+        let untaken = self.members.iter().filter(|member| !member.taken);
+        let untaken = untaken.map(|member| (member.name.as_ref(), member.value.raw()));
         let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, raw) in self.kept.iter().copied().chain(untaken) {
             values.entry(name).or_default().push(raw);
@@ -185,30 +215,24 @@ impl<'a> Fields<'a> {
         (values.into_iter().map(as_text).collect(), self.asked)
     }
 
-    fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
-    }
-
-    /// Says which element of an array is no object.
-    fn no_objects(&self, name: &str, raw: &str) -> Unrecognized {
-        let elements: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
-        let mut elements = elements.iter().map(|element| element.get()).enumerate();
-        match elements.find(|(_, element)| Members::read(element).is_err()) {
-            Some((i, element)) => self.wrong(&format!("{name}[{i}]"), "an object", element),
-            None => self.wrong(name, "an array of objects", raw),
-        }
-    }
-
     fn missing(&self, name: &str) -> Unrecognized {
-        Unrecognized::Undecodable(format!("{}: missing", self.path_of(name)))
+        Unrecognized::Undecodable(format!("{}{name}: missing", self.place))
     }
 
-    fn wrong(&self, name: &str, expected: &str, raw: &str) -> Unrecognized {
+    fn wrong(&self, name: &str, expected: &str, value: Value<'_>) -> Unrecognized {
         // A short number helps to see what is wrong; a text may be a person's name.
-        let found = if is_number(raw) && raw.len() <= 40 { raw } else { kind(raw) };
-        let path = self.path_of(name);
-        Unrecognized::Undecodable(format!("{path}: expected {expected}, found {found}"))
+        let (kind, raw) = (value.kind(), value.raw());
+        let found = if kind == Kind::Number && raw.len() <= 40 { raw } else { kind.name() };
+        let place = self.place;
+        Unrecognized::Undecodable(format!("{place}{name}: expected {expected}, found {found}"))
     }
+}
+
+/// Whether an integer is written as we would write it: "007", "+1" or "-0" say more than the
+/// number does.
+fn is_plain(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && (!digits.starts_with('0') || number == "0")
 }
 
 /// A time without a zone.
@@ -219,8 +243,8 @@ pub(super) struct LocalTime {
 }
 
 /// Reads `2025-02-07T08:07:56.908`, or the same with a blank.
-pub(super) fn local_time(raw: &str) -> Option<LocalTime> {
-    let text = text(raw)?;
+pub(super) fn local_time(value: Value<'_>) -> Option<LocalTime> {
+    let text = value.text()?;
     let (date, time) = text.trim().split_once(['T', ' '])?;
     // An offset or a zone would be dropped in silence by the parser.
     let plain =

@@ -12,15 +12,13 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{
-    Jfwms,
-    json::{Members, quoted, text, too_deep},
-    sign::WebhookForm,
+use super::{Jfwms, json::quoted, sign::WebhookForm};
+use crate::domain::{
+    Content, EventId, EventType, Refusal, SignatureHint, Unverified, Verified, Webhook,
+    json::{Malformed, Members, Tape},
 };
-use crate::domain::{EventId, EventType, Refusal, SignatureHint, Unverified, Verified, Webhook};
 
 pub(super) use records::decode;
 
@@ -54,45 +52,46 @@ pub(super) fn verify(
 ) -> Result<Webhook<Verified>, Refusal> {
     let received = webhook.unverified();
     let body = std::str::from_utf8(&received.body).map_err(|_| Refusal::NotJson)?;
-    // First, so that nothing after it can be made to recurse.
-    if too_deep(body) {
-        return Err(Refusal::TooDeep);
-    }
-    let frame = Members::read(body).map_err(|_| Refusal::NotJson)?;
-    let mut with_data = frame.0.iter().filter(|(name, _)| name == "data");
-    let data = with_data.next().ok_or(Refusal::NoData)?.1;
+    let tape = Tape::of(body)?;
+    let frame = tape.root(body).members().ok_or(Refusal::NotJson)?;
+    let mut with_data = frame.clone().filter(|(name, _)| name == "data");
+    let data = with_data.next().ok_or(Refusal::NoData)?.1.raw();
     // With two, what was signed and what is read could be different ones.
     if with_data.next().is_some() {
         return Err(Refusal::TwoData);
     }
 
     let candidates = candidates(vendor, &webhook, &frame)?;
-    let form = matching_form(vendor, data, &candidates, hint).ok_or(Refusal::WrongSignature)?;
+    let (form, digest) =
+        matching_form(vendor, data, &candidates, hint).ok_or(Refusal::WrongSignature)?;
 
     // A type that is repeated counts as the last one, as any other member does; a type that is
     // no text is a type that we do not know.
-    let type_name = frame.get("type").and_then(text).unwrap_or_default().into_owned();
-    let identifying = frame
-        .0
-        .iter()
+    let type_name = frame.clone().filter(|(name, _)| name == "type").last();
+    let type_name = type_name.and_then(|(_, value)| value.text()).unwrap_or_default().into_owned();
+    let identifying: Vec<_> = frame
         .filter(|(name, _)| name != "timestamp" && !vendor.is_sign_name(name))
-        .map(|(name, raw)| (name.as_ref(), *raw));
+        .map(|(name, value)| (name, value.raw()))
+        .collect();
+    let identifying = identifying.iter().map(|(name, raw)| (name.as_ref(), *raw));
     let event_id = EventId::of(&received.account, &type_name, identifying);
-    let members = frame.0.iter().map(|(name, raw)| (name.to_string(), (*raw).to_owned()));
     let state = Verified {
         form: form.name(),
         type_name,
         event_id,
-        signed_digest: first_half(Sha256::digest(data).into()),
-        members: members.collect(),
+        signed_digest: digest,
+        content: Content::Json(tape),
     };
     Ok(webhook.verified(state))
 }
 
-fn first_half(digest: [u8; 32]) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    half
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::NotJson => Self::NotJson,
+            Malformed::TooDeep => Self::TooDeep,
+        }
+    }
 }
 
 /// Every signature the webhook brings, in header, body or query, as bytes. What is not the hex of
@@ -110,10 +109,9 @@ fn candidates(
         .filter(|(name, _)| vendor.is_sign_header(name))
         .map(|(_, value)| value.as_str().into());
     let members = frame
-        .0
-        .iter()
+        .clone()
         .filter(|(name, _)| vendor.is_sign_name(name))
-        .filter_map(|(_, raw)| text(raw));
+        .filter_map(|(_, value)| value.text());
     let query = received.query.iter().filter(named).map(|(_, value)| value.as_str().into());
 
     let mut found = false;
@@ -135,7 +133,7 @@ fn matching_form(
     data: &str,
     candidates: &[[u8; 16]],
     hint: SignatureHint,
-) -> Option<WebhookForm> {
+) -> Option<(WebhookForm, [u8; 16])> {
     if candidates.is_empty() {
         return None;
     }
@@ -146,19 +144,20 @@ fn matching_form(
             .flatten()
             .map(|secret| quoted(secret.expose()))
             .collect();
-    let matches = |form: &WebhookForm| {
-        secrets.iter().any(|secret| {
-            let digest = form.digest(data, secret);
+    let matching = |form: WebhookForm| {
+        let digests = secrets.iter().map(|secret| form.digest(data, secret));
+        let matching = digests.filter(|digest| {
             // Every candidate is compared, in constant time: how long a refusal takes says
             // nothing about how close a guess was.
-            let equal = |sum: Choice, sign: &[u8; 16]| sum | sign.ct_eq(&digest);
+            let equal = |sum: Choice, sign: &[u8; 16]| sum | sign.ct_eq(digest);
             bool::from(candidates.iter().fold(Choice::from(0), equal))
-        })
+        });
+        matching.map(|digest| (form, digest)).next()
     };
     if let Some(pinned) = settings.webhook_sign_form {
-        return Some(pinned).filter(matches);
+        return matching(pinned);
     }
     let first = hint.first.and_then(WebhookForm::of_name).unwrap_or(WebhookForm::ALL[0]);
     let others = WebhookForm::ALL.into_iter().filter(|form| *form != first && hint.try_others);
-    std::iter::once(first).chain(others).find(matches)
+    std::iter::once(first).chain(others).find_map(matching)
 }

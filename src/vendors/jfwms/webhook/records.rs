@@ -4,11 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    super::{Jfwms, json},
+    super::Jfwms,
     EVENT_TYPES,
-    fields::{Extra, Fields, local_time},
+    fields::{Extra, Fields, Place, local_time},
 };
-use crate::domain::{Event, Unrecognized, Verified, Webhook};
+use crate::domain::{
+    Event, Unrecognized, Verified, Webhook,
+    json::{Kind, Value},
+};
 use crate::vendors::OwnerOf;
 
 /// What every record begins with.
@@ -131,16 +134,19 @@ pub(in super::super) fn decode(
         .find(|event_type| event_type.name == state.type_name)
         .ok_or(Unrecognized::UnknownType)?;
 
-    let members = state.members.iter().map(|(name, raw)| (name.as_str().into(), raw.as_str()));
-    let mut frame = Fields::new("", json::Members(members.collect()));
-    frame.drop_where(|name, raw| vendor.is_sign_name(name) && raw.starts_with('"'));
+    // The frame was read once, when it was verified, and always is an object with one `data`.
+    let empty = || Unrecognized::Undecodable("the frame: expected an object".to_owned());
+    let members = webhook.json().and_then(Value::members).ok_or_else(empty)?;
+    let mut frame = Fields::new(Place::Frame, members);
+    frame.drop_where(|name, value| vendor.is_sign_name(name) && value.kind() == Kind::Text);
     frame.take("type");
     let sent_at = sent_at(&mut frame);
-    let data = frame.take("data").unwrap_or_default();
-    let members = json::Members::read(data).map_err(|_| {
-        Unrecognized::Undecodable(format!("data: expected an object, found {}", json::kind(data)))
+    let data = frame.take("data").ok_or_else(empty)?;
+    let members = data.members().ok_or_else(|| {
+        let found = data.kind().name();
+        Unrecognized::Undecodable(format!("data: expected an object, found {found}"))
     })?;
-    let mut data = Fields::new("data", members);
+    let mut data = Fields::new(Place::Data, members);
     let document_number = number(&data, "erpNo").or_else(|| number(&data, "documentNo"));
     let user_id = data.text("userId")?;
     // Two sellers' stock is never mixed: a user that nobody configured is nobody's.
@@ -178,7 +184,7 @@ pub(in super::super) fn decode(
 
 /// The document's number, wherever the type of webhook has it; an empty one is none.
 fn number(data: &Fields<'_>, name: &str) -> Option<String> {
-    let text = data.peek(name).and_then(json::text_or_number)?;
+    let text = data.peek(name).and_then(Value::text_or_number)?;
     Some(text.into_owned()).filter(|text| !text.trim().is_empty())
 }
 
@@ -187,16 +193,16 @@ fn number(data: &Fields<'_>, name: &str) -> Option<String> {
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 
 fn sent_at(frame: &mut Fields<'_>) -> Option<Timestamp> {
-    let raw = frame.take("timestamp").filter(|raw| *raw != "null")?;
+    let value = frame.take("timestamp").filter(|value| value.kind() != Kind::Null)?;
     let read = |text: &str| {
         let number: i64 = text.trim().parse().ok().filter(|number| *number >= 0)?;
         let milliseconds =
             if number >= FIRST_MILLISECONDS { number } else { number.checked_mul(1000)? };
         Timestamp::from_millisecond(milliseconds).ok()
     };
-    let time = json::text_or_number(raw).and_then(|text| read(&text));
+    let time = value.text_or_number().and_then(|text| read(&text));
     if time.is_none() {
-        frame.keep("timestamp", raw);
+        frame.keep("timestamp", value.raw());
     }
     time
 }
@@ -247,10 +253,11 @@ fn returned(
     })?;
     // The guide has it beside `data`, where the signature does not reach: whatever stands there
     // must not make an authentic return undecodable.
-    let finish_time = frame.take("finishTime").filter(|raw| *raw != "null").and_then(|raw| {
-        let time = local_time(raw);
+    let given = frame.take("finishTime").filter(|value| value.kind() != Kind::Null);
+    let finish_time = given.and_then(|value| {
+        let time = local_time(value);
         if time.as_ref().is_none_or(|time| !time.exact) {
-            frame.keep("finishTime", raw);
+            frame.keep("finishTime", value.raw());
         }
         time
     });
