@@ -1,5 +1,6 @@
 //! Nothing happens twice: after an answer that never came, and under a number that is taken.
 
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::{Value, json};
 use wms_connector::{
     domain::Operation,
@@ -21,6 +22,7 @@ tests! {
         another_document_under_the_same_number, an_asn_number_that_is_answered_with_success,
         a_cancellation_whose_answer_is_lost, a_cancellation_again,
         a_document_that_is_not_shown_yet, a_call_whose_answer_is_lost;
+    mock: a_call_whose_beginning_is_not_committed;
 }
 
 fn made_once(desk: &Desk<'_>, sample: &Sample) {
@@ -220,5 +222,28 @@ async fn a_call_whose_answer_is_lost(env: &TestEnv) {
         desk.app.sandbox.faults().clear();
     }
     assert_eq!(desk.dead_letters(&desk.own(Operation::Call)).await.len(), 2);
+    desk.close().await;
+}
+
+/// A commit refused means no call, or a crash would send it a second time.
+async fn a_call_whose_beginning_is_not_committed(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    let cluster = env.mock_cluster().unwrap();
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refused; 1_000]);
+    let command = json!({
+        "account": JFWMS, "path": "/api/order/get", "body": {"erpNo": "B-0"},
+    });
+    let call = desk.send(record(&desk, Operation::Call, "B-1", &command)).await;
+    // What can be looked up needs no such commit, and takes longer than a call would have.
+    for sample in samples::all("B") {
+        let reply = desk.ask(desk.json(&sample)).await;
+        assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
+    }
+    assert_eq!(desk.books().requests_to("/api/order/get").len(), 0);
+    cluster.clear_request_errors(RDKafkaApiKey::OffsetCommit);
+    let reply = desk.reply(&call).await;
+    assert_eq!(reply.end(), ("REJECTED", "NOT_FOUND", 1, false), "{reply:#?}");
+    assert_eq!(desk.books().requests_to("/api/order/get").len(), 1);
     desk.close().await;
 }
