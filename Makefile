@@ -27,12 +27,17 @@ drill: ## the long drill of commands: faults, kills, freezes; the vendors' own b
 	cargo test --locked --test it -- kafka::commands::drill --nocapture
 
 .PHONY: bench
-bench: ## the connector against a bare handler on one broker: rates, latencies, memory
+bench: ## webhooks against a bare handler, commands against their floor: rates, processor time, memory
 	@tests/tools.sh build java maven
 	cargo bench --bench webhooks
+	cargo bench --bench commands
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_SECONDS (30) or FUZZ_RUNS
+	@fuzz/run.sh
 
 .PHONY: check
-check: format clippy docs compose ## what needs no test: format, clippy, documentation, compose file
+check: format clippy docs schemas compose ## what needs no Kafka: format, clippy, documentation, released schemas, compose file
 
 .PHONY: format
 format: ## is the code formatted (cargo fmt does it)
@@ -48,6 +53,11 @@ clippy: ## lints, warnings are errors
 docs: ## the documentation of the code, warnings are errors
 	@tests/tools.sh build
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: schemas
+schemas: ## can every schema read what its last released version wrote
+	@tests/tools.sh build
+	cargo test --locked --lib avro::schemas
 
 .PHONY: compose
 compose: ## is docker-compose.yml valid (the file only: needs no engine, runs nothing)

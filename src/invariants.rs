@@ -121,6 +121,7 @@ fn decisions_that_are_pure_take_time_and_chance_as_arguments() {
         "webhooks/source.rs",
         "commands/offsets.rs",
         "commands/key_order.rs",
+        "commands/contact.rs",
         "commands/retry.rs",
         "commands/settled.rs",
         "api_client/breaker.rs",

@@ -24,6 +24,8 @@ pub struct Metrics {
 
 struct Inner {
     webhooks: IntCounterVec,
+    unrecognized: IntCounterVec,
+    unknown_users: IntCounterVec,
     webhook_seconds: Histogram,
     publish_seconds: HistogramVec,
     commands: IntCounterVec,
@@ -108,6 +110,16 @@ impl Metrics {
                 "wms_webhooks_total",
                 "Webhooks by account, type and outcome.",
                 &["account", "type", "outcome"],
+            )?,
+            unrecognized: counter(
+                "wms_webhooks_unrecognized_total",
+                "Authentic webhooks that went to `unrecognized`, by account and reason.",
+                &["account", "reason"],
+            )?,
+            unknown_users: counter(
+                "wms_webhook_unknown_users_total",
+                "Authentic webhooks of users that no account lists, wherever they went.",
+                &["account"],
             )?,
             webhook_seconds: seconds(
                 "wms_webhook_seconds",
@@ -203,6 +215,22 @@ impl Metrics {
     /// Lets a counter exist at zero, so that a rate over it begins before the first event.
     pub fn webhook_exists(&self, account: &str, type_label: &str, outcome: &str) {
         self.inner.webhooks.with_label_values(&[account, type_label, outcome]).inc_by(0);
+    }
+
+    pub fn unrecognized(&self, account: &str, reason: &str) {
+        self.inner.unrecognized.with_label_values(&[account, reason]).inc();
+    }
+
+    pub fn unrecognized_exists(&self, account: &str, reason: &str) {
+        self.inner.unrecognized.with_label_values(&[account, reason]).inc_by(0);
+    }
+
+    pub fn unknown_user(&self, account: &str) {
+        self.inner.unknown_users.with_label_values(&[account]).inc();
+    }
+
+    pub fn unknown_users_exist(&self, account: &str) {
+        self.inner.unknown_users.with_label_values(&[account]).inc_by(0);
     }
 
     pub fn webhook_seconds(&self, seconds: f64) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what a make target runs on is there:
 #
-#     tests/tools.sh build | java | jdk | maven | python | go | rustfmt | clippy …
+#     tests/tools.sh build | java | jdk | maven | python | go | fuzz | rustfmt | clippy …
 #
 # What is missing is installed where this may be done (as root on Debian or Ubuntu; Go into
 # target/ by anybody). Else it ends with the one line to run. Nothing is skipped in silence.
@@ -80,6 +80,10 @@ for tool in "$@"; do
                 || fail "Go 1.21 or newer is missing. Run: sudo apt-get install -y golang-go"
             ln -sf "$target/tools/venv/bin/go" "$target/tools/go"
         fi ;;
+    fuzz)
+        cargo fuzz --version >/dev/null 2>&1 && continue
+        echo "installing cargo-fuzz" >&2
+        cargo install --quiet --locked cargo-fuzz@0.13.2 >&2 || fail "cargo-fuzz is missing. Run: cargo install --locked cargo-fuzz" ;;
     rustfmt) rustup_component fmt rustfmt ;;
     clippy) rustup_component clippy clippy ;;
     *) fail "tests/tools.sh knows no $tool" ;;

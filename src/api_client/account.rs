@@ -180,7 +180,10 @@ impl Account {
             let why = "the vendor's limit for this operation has no room before its deadline";
             SendError::NotSent(why.to_owned())
         })?;
-        sleep_until(Instant::from_std(begin)).await;
+        // A timer rounds up to the next millisecond, also what is due already.
+        if begin > now() {
+            sleep_until(Instant::from_std(begin)).await;
+        }
         let passage = self.circuit.enter(deadline).await?;
         Ok(Pass {
             account: Arc::clone(self),

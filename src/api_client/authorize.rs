@@ -40,7 +40,8 @@ impl TokenKeeper {
     ) -> Result<(), AuthorizeError> {
         let no_tokens = || AuthorizeError::NoTokens(self.account.to_string());
         let calls = self.vendor.tokens().ok_or_else(no_tokens)?;
-        // Asked first: a store that cannot be read would cost the person's token.
+        // Asked first: a store that cannot be written or read would cost the person's token.
+        self.store.prepare().await.map_err(AuthorizeError::StoreNotReady)?;
         let stored = self.store.load(&self.account).await;
         let stored = stored.map_err(AuthorizeError::StoreNotReady)?;
 
@@ -77,7 +78,7 @@ impl TokenKeeper {
                     let newest = newest.map_err(AuthorizeError::NotStored)?;
                     version = newest.map_or(0, |newest| newest.version);
                 }
-                Err(error @ StoreError::Failed(_)) => {
+                Err(error @ (StoreError::Failed(_) | StoreError::NotLeader)) => {
                     return Err(AuthorizeError::NotStored(error));
                 }
             }

@@ -21,6 +21,7 @@ pub mod http_date;
 pub mod limits;
 mod report;
 pub mod seal;
+mod sealed_tokens;
 #[cfg(test)]
 mod tests;
 mod token_file;
@@ -45,9 +46,12 @@ pub use errors::{AuthorizeError, InvalidBaseUrl, SendError, SetupError};
 pub use limits::EVERY_OTHER;
 pub use report::{Report, RequestClass, RequestObserver, Unobserved};
 pub use seal::{InvalidKey, OpenError, Sealed, SealingKeys};
+pub use sealed_tokens::SealedTokens;
 pub use token_file::FileTokenStore;
 pub use token_need::TokenStatus;
-pub use token_store::{MemoryTokenStore, StoreError, StoredTokens, TokenState, TokenStore};
+pub use token_store::{
+    MemoryTokenStore, StoreError, StoredTokens, TokenState, TokenStore, may_follow,
+};
 
 use self::{
     account::Account,
@@ -62,6 +66,9 @@ use crate::{
 
 /// How often [`ApiClient::keep_tokens_fresh`] looks after the tokens.
 const TOKEN_ROUND: Duration = Duration::from_secs(10);
+
+/// Changes of the store come in pairs (*refreshing*, then the tokens): looked at together.
+const AFTER_CHANGE: Duration = Duration::from_millis(100);
 
 /// What holds for the calls of all accounts.
 #[derive(Debug, Clone)]
@@ -281,12 +288,19 @@ impl ApiClient {
             for keeper in self.accounts.values().filter_map(|account| account.tokens.as_ref()) {
                 // What is wrong is logged there, and shown by the metric.
                 keeper.usable().await.ok();
+                keeper.heed().await;
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(TOKEN_ROUND) => {}
+                () = self.store.changed() => tokio::time::sleep(AFTER_CHANGE).await,
             }
         }
+    }
+
+    /// Ends what the token store does by itself, once no renewal runs any more.
+    pub async fn close_tokens(&self) {
+        self.store.close().await;
     }
 
     /// Exchanges a person's one-time token for tokens and stores them. The one-time token is sent

@@ -13,12 +13,12 @@ use std::{
     sync::Arc,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    seal::{InvalidKey, NONCE_BYTES, Sealed, SealingKeys},
+    seal::{InvalidKey, SealingKeys},
+    sealed_tokens::SealedTokens,
     token_store::{StoreError, StoredTokens, TokenStore, may_follow},
 };
 use crate::domain::{AccountName, Secret};
@@ -38,15 +38,7 @@ struct Inner {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct TokenFile {
     format: u32,
-    accounts: BTreeMap<String, Entry>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
-    version: u64,
-    key: String,
-    nonce: String,
-    sealed: String,
+    accounts: BTreeMap<String, SealedTokens>,
 }
 
 const FORMAT: u32 = 1;
@@ -97,18 +89,11 @@ impl Inner {
     fn load(&self, account: &AccountName) -> Result<Option<StoredTokens>, StoreError> {
         let file = self.read()?;
         let Some(entry) = file.accounts.get(account.as_str()) else { return Ok(None) };
-        let broken = |why: &str| {
+        let opened = entry.open(&self.keys, account).map_err(|why| {
             let path = self.path.display();
             StoreError::Failed(format!("the tokens of `{account}` in {path} cannot be read: {why}"))
-        };
-        let sealed = entry.read().ok_or_else(|| broken("the entry is damaged"))?;
-        let plain = self
-            .keys
-            .open(account, entry.version, &sealed)
-            .map_err(|error| broken(&error.to_string()))?;
-        let record =
-            StoredTokens::from_json(&plain).ok_or_else(|| broken("its content is unknown"))?;
-        Ok(Some(record))
+        });
+        opened.map(Some)
     }
 
     fn save(&self, account: &AccountName, record: &StoredTokens) -> Result<(), StoreError> {
@@ -116,14 +101,12 @@ impl Inner {
         let mut file = self.read()?;
         let stored = file.accounts.get(account.as_str()).map(|entry| entry.version);
         may_follow(stored, record.version)?;
-        let json = record.to_json();
-        let nonce: [u8; NONCE_BYTES] = rand::random();
         let sealed =
-            self.keys.seal(account, record.version, nonce, json.expose().as_bytes()).ok_or_else(
-                || StoreError::Failed("the tokens are too large to be sealed".to_owned()),
-            )?;
+            SealedTokens::of(record, &self.keys, account, rand::random()).ok_or_else(|| {
+                StoreError::Failed("the tokens are too large to be sealed".to_owned())
+            })?;
         file.format = FORMAT;
-        file.accounts.insert(account.as_str().to_owned(), Entry::of(record.version, &sealed));
+        file.accounts.insert(account.as_str().to_owned(), sealed);
         self.replace(&file)
     }
 
@@ -183,25 +166,6 @@ impl Inner {
     }
 }
 
-impl Entry {
-    fn of(version: u64, sealed: &Sealed) -> Self {
-        Self {
-            version,
-            key: sealed.key_id.clone(),
-            nonce: STANDARD.encode(sealed.nonce),
-            sealed: STANDARD.encode(&sealed.ciphertext),
-        }
-    }
-
-    fn read(&self) -> Option<Sealed> {
-        Some(Sealed {
-            key_id: self.key.clone(),
-            nonce: STANDARD.decode(&self.nonce).ok()?.try_into().ok()?,
-            ciphertext: STANDARD.decode(&self.sealed).ok()?,
-        })
-    }
-}
-
 /// Readable by the process's own user alone, from the moment it exists.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
@@ -222,6 +186,8 @@ fn failed(path: &Path, what: &str, error: &std::io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
 
     use super::{super::token_store::TokenState, *};
     use crate::domain::Tokens;

@@ -114,6 +114,9 @@ pub enum StoreError {
     /// Somebody else has stored something since: read it, and use that instead.
     #[error("the stored tokens are newer than the ones to be written")]
     Superseded,
+    /// Another process renews the tokens.
+    #[error("another process renews the tokens")]
+    NotLeader,
     /// The store cannot be reached, read or written.
     #[error("{0}")]
     Failed(String),
@@ -134,6 +137,38 @@ pub trait TokenStore: fmt::Debug + Send + Sync {
         account: &'a AccountName,
         record: &'a StoredTokens,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Makes sure that a record could be written now: before a token is spent whose fruit has to
+    /// be kept.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Asks the process that renews the tokens for a renewal of those in `record`, which the
+    /// vendor does not take any more.
+    fn ask<'a>(
+        &'a self,
+        _account: &'a AccountName,
+        _record: &'a StoredTokens,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Whether another process asked for a renewal of exactly the tokens in `record`, and this one
+    /// is to do it.
+    fn is_asked(&self, _account: &AccountName, _record: &StoredTokens) -> bool {
+        false
+    }
+
+    /// Returns when something may have changed that other processes write; at the latest never.
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    /// Ends what the store does beside being asked. Others take over at once.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Keeps tokens as long as the process lives.
@@ -168,7 +203,7 @@ impl TokenStore for MemoryTokenStore {
 }
 
 /// Whether a record of this version may replace the stored one.
-pub(crate) fn may_follow(stored: Option<u64>, version: u64) -> Result<(), StoreError> {
+pub fn may_follow(stored: Option<u64>, version: u64) -> Result<(), StoreError> {
     match stored {
         Some(stored) if stored.checked_add(1) != Some(version) => Err(StoreError::Superseded),
         Some(_) | None => Ok(()),

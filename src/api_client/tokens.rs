@@ -34,6 +34,12 @@ const APART: Duration = Duration::from_secs(1);
 /// The longest wait between two tries of a renewal that cannot be done now.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
+/// How long a process waits for the one that renews the tokens, before its commands wait.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile, where nothing tells it to; and how long after it was told.
+const LOOK_FOR_LEADER: Duration = Duration::from_secs(1);
+const SETTLING: Duration = Duration::from_millis(50);
+
 /// What a keeper works with.
 #[derive(Debug)]
 pub(super) struct TokenKeeper {
@@ -63,6 +69,10 @@ pub(super) struct Memory {
     not_before: Option<Instant>,
     /// Why the last renewal could not be done, for whoever asks.
     trouble: Option<String>,
+    /// The access token whose renewal another process was asked for.
+    asked: Option<Secret>,
+    /// The access token that the vendor refused last: no call goes out with it again.
+    refused: Option<Secret>,
 }
 
 impl Memory {
@@ -90,11 +100,20 @@ impl TokenKeeper {
 
     /// Tokens for a call that begins now.
     pub(super) async fn usable(self: &Arc<Self>) -> Result<Tokens, SendError> {
-        let (record, stale) = {
+        let (record, stale, refused) = {
             let memory = locked(&self.memory);
             let looked = memory.looked_at;
-            (memory.record.clone(), looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN))
+            let stale = looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN);
+            (memory.record.clone(), stale, memory.refused.clone())
         };
+        // Until it is renewed a call with it would be refused again, and count as an attempt.
+        if let (Some(record), Some(refused)) = (&record, refused)
+            && record.current.access_token == refused
+            && record.current.refresh_token.is_some()
+            && record.state != TokenState::Refused
+        {
+            return self.fly(Reason::Refused(refused)).await;
+        }
         match (need(record.as_ref(), crate::clock::now()), record) {
             (Need::Nothing, Some(record)) => Ok(record.current),
             (Need::Early, Some(record)) => {
@@ -118,6 +137,7 @@ impl TokenKeeper {
 
     /// The vendor refused `used`: renews it, unless that was done already.
     pub(super) async fn renew(self: &Arc<Self>, used: &Tokens) -> Result<(), SendError> {
+        locked(&self.memory).refused = Some(used.access_token.clone());
         let reason = Reason::Refused(used.access_token.clone());
         self.fly(reason).await.map(|_| ())
     }
@@ -165,7 +185,7 @@ impl TokenKeeper {
             if let Some(until) = not_before.filter(|until| Instant::now() < *until) {
                 return Err(SendError::CircuitOpen { until });
             }
-            if let Some(tokens) = self.refresh(record).await? {
+            if let Some(tokens) = self.refresh(record, &reason).await? {
                 return Ok(tokens);
             }
         }
@@ -252,7 +272,11 @@ impl TokenKeeper {
     }
 
     /// One renewal. `None`: somebody else stored newer tokens meanwhile, which are in memory now.
-    async fn refresh(&self, record: StoredTokens) -> Result<Option<Tokens>, SendError> {
+    async fn refresh(
+        &self,
+        record: StoredTokens,
+        reason: &Reason,
+    ) -> Result<Option<Tokens>, SendError> {
         let Some(refresh_token) = record.current.refresh_token.clone() else {
             return Err(self.refused(&record, "nothing renews them").await);
         };
@@ -263,6 +287,7 @@ impl TokenKeeper {
         let begun = record.next(TokenState::Refreshing);
         match self.store.save(&self.account, &begun).await {
             Ok(()) => {}
+            Err(StoreError::NotLeader) => return self.wait_for_leader(&record, reason).await,
             Err(StoreError::Superseded) => return self.look().await.map(|()| None),
             Err(error @ StoreError::Failed(_)) => {
                 // Nothing is renewed that could not be kept: the vendor may give each refresh
@@ -304,6 +329,61 @@ impl TokenKeeper {
         }
     }
 
+    /// Another process renews the tokens. Where they cannot be used any more it is asked once for
+    /// each token, and waited for. `None`: there are newer ones, which are in memory now.
+    async fn wait_for_leader(
+        &self,
+        record: &StoredTokens,
+        reason: &Reason,
+    ) -> Result<Option<Tokens>, SendError> {
+        let newer = || {
+            let memory = locked(&self.memory);
+            let newest = memory.record.as_ref().map(|newest| &newest.current.access_token);
+            newest.is_some_and(|token| *token != record.current.access_token)
+        };
+        self.look().await?;
+        if newer() {
+            return Ok(None);
+        }
+        match reason {
+            // They still work, and the leader renews them early too.
+            Reason::Early => return Ok(Some(record.current.clone())),
+            Reason::Use | Reason::Refused(_) => {}
+        }
+        let token = &record.current.access_token;
+        let first = locked(&self.memory).asked.replace(token.clone()).as_ref() != Some(token);
+        if first && let Err(error) = self.store.ask(&self.account, record).await {
+            locked(&self.memory).asked = None;
+            return Err(self.not_now(&error.to_string(), false));
+        }
+        let deadline = Instant::now() + LEADER_PATIENCE;
+        while Instant::now() < deadline {
+            let changed = tokio::time::timeout(LOOK_FOR_LEADER, self.store.changed()).await;
+            if changed.is_ok() {
+                // Others' accounts change it as well.
+                tokio::time::sleep(SETTLING).await;
+            }
+            self.look().await?;
+            let state = locked(&self.memory).record.as_ref().map(|newest| newest.state);
+            if newer() || state == Some(TokenState::Refused) {
+                return Ok(None);
+            }
+        }
+        Err(self.not_now("the process that renews tokens has not done so yet", false))
+    }
+
+    /// Renews the tokens that another process found refused, where this one is to renew them.
+    pub(super) async fn heed(self: &Arc<Self>) {
+        let record = locked(&self.memory).record.clone();
+        let Some(record) = record.filter(|record| record.state != TokenState::Refused) else {
+            return;
+        };
+        if self.store.is_asked(&self.account, &record) {
+            // What is wrong is logged there.
+            self.renew(&record.current).await.ok();
+        }
+    }
+
     /// New tokens came: they are stored, then used.
     async fn adopt(
         &self,
@@ -321,7 +401,8 @@ impl TokenKeeper {
             Ok(()) => false,
             // Ours came late: what is stored is what the others use.
             Err(StoreError::Superseded) => return self.look().await.map(|()| None),
-            Err(StoreError::Failed(why)) => {
+            Err(error @ (StoreError::Failed(_) | StoreError::NotLeader)) => {
+                let why = error.to_string();
                 tracing::error!(
                     account = %self.account,
                     "the renewed tokens could not be stored; they are used, and storing them is \

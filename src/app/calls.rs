@@ -8,20 +8,34 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Connected, StartError};
+use super::{Connected, StartError, token_topic::TopicTokenStore};
 use crate::{
     api_client::{
         AccountEndpoint, ApiClient, ApiClientSettings, CircuitSettings, CircuitState,
-        FileTokenStore, MemoryTokenStore, RequestClass, RequestObserver, TokenStore,
+        FileTokenStore, MemoryTokenStore, RequestClass, RequestObserver, SealingKeys, TokenStore,
     },
     clock,
     config::{self, Config},
     domain::AccountName,
+    kafka::{LedTopic, Role},
     metrics::Metrics,
 };
 
 /// How often the state of circuits and tokens is copied to the metrics.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// What a process has to do with stored tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokensUse {
+    /// It calls no vendor.
+    Nothing,
+    /// It calls, and renews tokens when it is its turn.
+    Renew,
+    /// It looks whether there are tokens.
+    Look,
+    /// It stores what a person has just been given.
+    Authorize,
+}
 
 /// The client with every account of the configuration.
 pub fn api_client(
@@ -29,6 +43,7 @@ pub fn api_client(
     accounts: &BTreeMap<AccountName, Connected>,
     metrics: &Metrics,
     tasks: &TaskTracker,
+    tokens_use: TokensUse,
 ) -> Result<ApiClient, StartError> {
     let circuit = &config.commands.circuit;
     let settings = ApiClientSettings {
@@ -41,8 +56,12 @@ pub fn api_client(
         ..ApiClientSettings::default()
     };
     let observer = Arc::new(Observer { metrics: metrics.clone() });
-    let mut client =
-        ApiClient::new(settings, token_store(config, accounts)?, observer, tasks.clone())?;
+    let mut client = ApiClient::new(
+        settings,
+        token_store(config, accounts, tokens_use)?,
+        observer,
+        tasks.clone(),
+    )?;
     for (name, connected) in accounts {
         let Some(account) = config.accounts.get(name) else { continue };
         let endpoint = AccountEndpoint {
@@ -59,6 +78,7 @@ pub fn api_client(
 fn token_store(
     config: &Config,
     accounts: &BTreeMap<AccountName, Connected>,
+    tokens_use: TokensUse,
 ) -> Result<Arc<dyn TokenStore>, StartError> {
     let tokens = &config.tokens;
     match (tokens.store, &tokens.path) {
@@ -77,23 +97,56 @@ fn token_store(
         (config::TokenStore::File, None) => {
             Err(StartError::Tokens("`tokens.path` has to name a file".to_owned()))
         }
-        (config::TokenStore::Topic, _) => {
-            // A refreshed token that nobody stored is lost with the process, and where the vendor
-            // rotates refresh tokens a person would have to authorise again.
-            let renewing = accounts.iter().find(|(_, connected)| {
-                let configured = connected.vendor.tokens().and_then(|tokens| tokens.configured());
-                configured.is_some_and(|tokens| tokens.refresh_token.is_some())
-            });
-            match renewing {
-                Some((name, _)) => Err(StartError::Tokens(format!(
-                    "account `{name}` has a `refresh_token`, and this version stores renewed \
-                     tokens in a file only: set `tokens.store = \"file\"`, `tokens.path` and \
-                     `tokens.key`"
-                ))),
-                None => Ok(Arc::new(MemoryTokenStore::default())),
-            }
-        }
+        (config::TokenStore::Topic, _) => topic_store(config, accounts, tokens_use),
     }
+}
+
+fn topic_store(
+    config: &Config,
+    accounts: &BTreeMap<AccountName, Connected>,
+    tokens_use: TokensUse,
+) -> Result<Arc<dyn TokenStore>, StartError> {
+    let role = match tokens_use {
+        // Nothing is called, so nothing is renewed.
+        TokensUse::Nothing => return Ok(Arc::new(MemoryTokenStore::default())),
+        TokensUse::Renew => Role::Member {
+            group_id: format!("{}.tokens", config.commands.group_id),
+            protocol: super::group_protocol(config),
+        },
+        TokensUse::Look => Role::Follower,
+        TokensUse::Authorize => Role::Writer,
+    };
+    let Some(key) = &config.tokens.key else {
+        // A refreshed token that nobody stored is lost with the process, and where the vendor
+        // rotates refresh tokens a person would have to authorise again.
+        let renewing = accounts.iter().find(|(_, connected)| {
+            let configured = connected.vendor.tokens().and_then(|tokens| tokens.configured());
+            configured.is_some_and(|tokens| tokens.refresh_token.is_some())
+        });
+        let why = match (renewing, tokens_use) {
+            (Some((name, _)), _) => format!("account `{name}` has a `refresh_token`"),
+            (None, TokensUse::Authorize) => {
+                "the tokens of `authorize` are kept in Kafka".to_owned()
+            }
+            (None, TokensUse::Nothing | TokensUse::Renew | TokensUse::Look) => {
+                return Ok(Arc::new(MemoryTokenStore::default()));
+            }
+        };
+        return Err(StartError::Tokens(format!(
+            "{why}, and `tokens.key`, which seals renewed tokens, is not set: make one with \
+             `openssl rand -hex 32`"
+        )));
+    };
+    let keys = SealingKeys::new(key, config.tokens.previous_key.as_ref())
+        .map_err(|error| StartError::Tokens(error.to_string()))?;
+    let topic = LedTopic::start(
+        &super::client_settings(config),
+        &config.topics.connector_tokens(),
+        &format!("{}.tokens", config.commands.group_id),
+        role,
+    )
+    .map_err(|error| StartError::Tokens(format!("a thread cannot be started: {error}")))?;
+    Ok(Arc::new(TopicTokenStore::new(topic, keys)))
 }
 
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         AccountName, Attempt, CommandReply, Operation, PlannedCall, ReplyStatus, VendorAnswer,
     },
-    kafka::{GroupProtocol, Headers, OutgoingRecord, PublishError, Publisher},
+    kafka::{Headers, OutgoingRecord, PublishError, Publisher},
     metrics::Metrics,
 };
 
@@ -46,10 +46,7 @@ impl Work<'_> {
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), String>> + Send + 'static {
         let settings = self.settings();
-        let protocol = match self.config.commands.group_protocol {
-            config::GroupProtocol::Classic => GroupProtocol::Classic,
-            config::GroupProtocol::Consumer => GroupProtocol::Consumer,
-        };
+        let protocol = super::group_protocol(self.config);
         let consumer =
             client_settings(self.config).command_consumer(&self.config.commands.group_id, protocol);
         self.declare_metrics();
@@ -64,7 +61,7 @@ impl Work<'_> {
         };
         let deps = Deps {
             reads: Codec {
-                reader: CommandReader::new(self.registry, Limits::default()),
+                reader: CommandReader::new(self.registry, reading_limits(self.config)),
                 encoders: self.encoders,
             },
             calls: Client(Arc::clone(&self.api_client)),
@@ -95,8 +92,9 @@ impl Work<'_> {
             refuse_ignored_fields: commands.ignored_fields == config::IgnoredFields::Reject,
             connector_name: CONNECTOR_NAME.to_owned(),
             max_in_flight: commands.max_in_flight,
-            max_in_flight_per_account: (commands.max_in_flight * 3 / 4).max(1),
+            max_in_flight_per_account: commands.max_in_flight_per_account,
             window: commands.window,
+            max_buffered_bytes: usize::try_from(commands.max_buffered_bytes).unwrap_or(usize::MAX),
             call_timeout: commands.call_timeout,
             session: session.unwrap_or(SESSION),
             shutdown_timeout: self.config.shutdown_timeout,
@@ -298,5 +296,15 @@ impl commands::Metrics for Counted {
     fn group(&self, joined: bool, _partitions: usize) {
         let state = if joined { Ok(()) } else { Err("the group is not joined".to_owned()) };
         self.readiness.set("commands", state);
+    }
+}
+
+/// The bounds within which commands are read.
+fn reading_limits(config: &Config) -> Limits {
+    let reading = &config.commands.reading;
+    Limits {
+        bytes: usize::try_from(reading.max_bytes).unwrap_or(usize::MAX),
+        values: reading.max_values,
+        depth: reading.max_depth,
     }
 }

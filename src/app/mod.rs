@@ -6,6 +6,7 @@ mod commands;
 mod open;
 mod schemas;
 pub mod signals;
+mod token_topic;
 pub mod topics;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use crate::{
     admin::{AdminServer, Readiness},
     api_client::{self, ApiClient},
     config::{self, Config},
-    kafka::{ClientSettings, Publisher},
+    kafka::{ClientSettings, GroupProtocol, Publisher},
     metrics::Metrics,
     webhooks::{
         self, WebhookServer, Webhooks,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 pub use accounts::Connected;
-pub use calls::api_client;
+pub use calls::{TokensUse, api_client};
 pub use schemas::{SchemasError, registry, registry_ids};
 
 /// How long one question to Kafka may take at start and for readiness.
@@ -119,6 +120,14 @@ pub fn client_settings(config: &Config) -> ClientSettings {
     }
 }
 
+/// How the process joins its groups.
+fn group_protocol(config: &Config) -> GroupProtocol {
+    match config.commands.group_protocol {
+        config::GroupProtocol::Classic => GroupProtocol::Classic,
+        config::GroupProtocol::Consumer => GroupProtocol::Consumer,
+    }
+}
+
 /// Takes the ports, waits for Kafka and the registry, checks topics and schemas, then opens for
 /// work. Ends with an error only for what waiting does not mend.
 pub async fn start(
@@ -178,7 +187,7 @@ pub async fn start(
         pipeline
     });
     let opened = open::open(&config, parts, &accounts, &metrics, &readiness, &stop, &calls).await;
-    let open::Opened { encoders, publisher, api_client, registry } = match opened {
+    let open::Opened { encoders, publisher, replies, api_client, registry } = match opened {
         Ok(opened) => opened,
         Err(error) => {
             serving.cancel();
@@ -214,7 +223,7 @@ pub async fn start(
             accounts: &accounts,
             registry,
             encoders,
-            publisher: publisher.clone(),
+            publisher: replies,
             api_client: Arc::clone(&api_client),
             metrics: metrics.clone(),
             readiness: readiness.clone(),
@@ -270,6 +279,9 @@ impl Running {
         self.calls.close();
         if tokio::time::timeout_at(deadline, self.calls.wait()).await.is_err() {
             unfinished.push("a renewal of tokens");
+        }
+        if tokio::time::timeout_at(deadline, self.api_client.close_tokens()).await.is_err() {
+            unfinished.push("the store of the tokens");
         }
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         if let Err(error) = self.publisher.flush(left.max(Duration::from_millis(100))).await {

@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{KAFKA_TIMEOUT, Parts, StartError, accounts::Connected, calls, client_settings};
+use super::{
+    KAFKA_TIMEOUT, Parts, StartError, TokensUse, accounts::Connected, calls, client_settings,
+};
 use super::{schemas, topics};
 use crate::{
     admin::Readiness,
     api_client::ApiClient,
     avro::{Encoders, Registry, Subject},
-    config::Config,
+    config::{Config, TokenStore},
     domain::AccountName,
     kafka::{Publisher, Topics},
     metrics::Metrics,
@@ -24,7 +26,10 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the pipelines share.
 pub(super) struct Opened {
     pub(super) encoders: Arc<Encoders>,
+    /// For webhooks, whose senders wait.
     pub(super) publisher: Publisher,
+    /// For replies and dead letters.
+    pub(super) replies: Publisher,
     pub(super) api_client: Arc<ApiClient>,
     pub(super) registry: Option<Registry>,
 }
@@ -39,7 +44,8 @@ pub(super) async fn open(
     stop: &CancellationToken,
     calls: &TaskTracker,
 ) -> Result<Opened, StartError> {
-    let api_client = Arc::new(calls::api_client(config, accounts, metrics, calls)?);
+    let tokens_use = if parts.commands { TokensUse::Renew } else { TokensUse::Nothing };
+    let api_client = Arc::new(calls::api_client(config, accounts, metrics, calls, tokens_use)?);
     let said = |reason: &str| {
         for (part, wanted) in [("webhooks", parts.webhooks), ("commands", parts.commands)] {
             if wanted {
@@ -86,9 +92,15 @@ pub(super) async fn open(
             Encoders::confluent(&ids).map_err(schemas::SchemasError::Schema)?
         }
     };
-    let timeout = if parts.webhooks { config.ingress.publish_timeout } else { REPLY_TIMEOUT };
-    let publisher = Publisher::new(client_settings(config).producer(timeout))?;
-    Ok(Opened { encoders: Arc::new(encoders), publisher, api_client, registry })
+    let clients = client_settings(config);
+    let webhooks = || Publisher::new(clients.producer(config.ingress.publish_timeout));
+    let commands = || Publisher::new(clients.reply_producer(REPLY_TIMEOUT));
+    let (publisher, replies) = match (parts.webhooks, parts.commands) {
+        (true, true) => (webhooks()?, commands()?),
+        (true, false) => webhooks().map(|one| (one.clone(), one))?,
+        (false, _) => commands().map(|one| (one.clone(), one))?,
+    };
+    Ok(Opened { encoders: Arc::new(encoders), publisher, replies, api_client, registry })
 }
 
 /// Why an attempt did not succeed.
@@ -138,6 +150,9 @@ fn wanted_topics(config: &Config, parts: Parts) -> Vec<String> {
             wanted.push(topic);
         }
         wanted.push(config.topics.replies());
+        if config.tokens.store == TokenStore::Topic && config.tokens.key.is_some() {
+            wanted.push(config.topics.connector_tokens());
+        }
     }
     wanted
 }

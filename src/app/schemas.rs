@@ -106,9 +106,17 @@ pub async fn registry_ids(
             }
             State::Compatible | State::Missing if register => {
                 let text = schemas::of_record(&record)?.text;
-                let id = registry.register(&name, text).await?;
-                tracing::info!(subject = name, record, id, "schema registered");
-                ids.entry(record).or_insert(id);
+                match registry.register(&name, text).await {
+                    Ok(id) => {
+                        tracing::info!(subject = name, record, id, "schema registered");
+                        ids.entry(record).or_insert(id);
+                    }
+                    // Its rule for the subject, or for whoever asks, says no: the others are
+                    // registered all the same, and this one is named.
+                    Err(RegistryError::Refused { status, message }) => problems
+                        .push(format!("  {name}: {record} was refused (HTTP {status}): {message}")),
+                    Err(error) => return Err(error.into()),
+                }
             }
             State::Compatible => {
                 problems.push(format!("  {name}: {record} fits and is not registered"));

@@ -25,6 +25,8 @@ mod scalar;
 pub mod schemas;
 mod shape;
 mod walk;
+#[cfg(test)]
+mod written_tests;
 
 pub use compare::Misfit;
 pub use encode::{EncodeError, Encoders, Prefix};

@@ -132,6 +132,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_newer_connectors_category_is_other() {
+        use super::super::{shape::Shape, written_tests::written};
+
+        let ours = schemas::of_record(COMMAND_REPLY).unwrap().text;
+        let newer = ours.replacen("\"EXPIRED\"", "\"EXPIRED\", \"QUARANTINED\"", 1);
+        assert_ne!(newer, ours);
+        let mut value =
+            serde_json::to_value(reply(ReplyStatus::Rejected, ReplyCategory::Expired)).unwrap();
+        value["category"] = json!("QUARANTINED");
+        let bytes = written(&newer, &value);
+        let shape = Shape::parse(&newer).unwrap();
+        let datum = datum::decode(&shape, &bytes, &Limits::default()).unwrap();
+        let read = reply_value(Source::Avro(datum), &Limits::default()).unwrap();
+        let read: CommandReply = serde_json::from_value(read).unwrap();
+        assert_eq!(read, reply(ReplyStatus::Rejected, ReplyCategory::Other));
+    }
+
     #[tokio::test]
     async fn both_forms_read_well() {
         let written = reply(ReplyStatus::Rejected, ReplyCategory::OutOfStock);

@@ -3,6 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
+use jiff::Timestamp;
+
+use crate::domain::ReplyCategory;
 
 /// Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
 #[derive(Debug, Parser)]
@@ -43,6 +46,9 @@ pub enum Subcommand {
     /// Compute a signature without calling anybody
     #[command(subcommand)]
     Sign(Sign),
+    /// Commands that could not be read or carried out: show them, send them again
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Simulate both vendors over HTTP
     Sandbox(Sandbox),
     /// Send a webhook to a running connector, or a command to Kafka
@@ -206,6 +212,89 @@ pub struct SignQianyi {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum DeadLetters {
+    /// One line a dead letter, without its value
+    List(ListDeadLetters),
+    /// Every header of each dead letter; its value too, where that is asked
+    Show(ShowDeadLetters),
+    /// Send the commands again to the topics they came from
+    Replay(ReplayDeadLetters),
+}
+
+/// Which dead letters are meant. What is not said does not narrow.
+#[derive(Debug, Args)]
+pub struct DeadLetterSelection {
+    /// A dead-letter topic, or the command topic whose dead letters are meant
+    pub topic: String,
+    /// Only those in this partition
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+    /// Only the one at this offset, in every partition unless one is named
+    #[arg(long, value_name = "N", conflicts_with_all = ["from", "to"],
+          value_parser = clap::value_parser!(i64).range(0..))]
+    pub offset: Option<i64>,
+    /// From this offset on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub from: Option<i64>,
+    /// Up to this offset, itself included
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub to: Option<i64>,
+    /// Only those that ended in this category, such as UNAVAILABLE; may be given more than once
+    #[arg(long, value_name = "C", value_parser = category)]
+    pub category: Vec<ReplyCategory>,
+    /// Only those written at this moment or later, such as 2025-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Only those written before this moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListDeadLetters {
+    #[command(flatten)]
+    pub which: DeadLetterSelection,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowDeadLetters {
+    #[command(flatten)]
+    pub which: DeadLetterSelection,
+    /// Print the value too: it may hold names, phones and addresses
+    #[arg(long)]
+    pub value: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayDeadLetters {
+    #[command(flatten)]
+    pub which: DeadLetterSelection,
+    /// Show what would be sent, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Send those too that ended UNKNOWN: what they asked for may have been done already
+    #[arg(long)]
+    pub may_take_effect_twice: bool,
+}
+
+fn category(text: &str) -> Result<ReplyCategory, String> {
+    ReplyCategory::of_name(&text.to_ascii_uppercase().replace('-', "_")).ok_or_else(|| {
+        let names = ReplyCategory::ALL.map(ReplyCategory::name);
+        format!("is none of {}", names.join(", "))
+    })
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "takes a time such as 2025-01-31T08:00:00Z (RFC 3339)".to_owned())
 }
 
 #[derive(Debug, Args)]

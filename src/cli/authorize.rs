@@ -7,8 +7,8 @@ use tokio_util::task::TaskTracker;
 use super::{CliError, Output, args, runtime};
 use crate::{
     api_client::AuthorizeError,
-    app::{self, accounts},
-    config::{Config, TokenStore},
+    app::{self, StartError, TokensUse, accounts},
+    config::Config,
     domain::{AccountName, Secret, TokenRefusal},
     metrics::Metrics,
 };
@@ -20,15 +20,6 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let account =
         AccountName::new(&options.account).map_err(|error| CliError::Usage(error.to_string()))?;
-    // Before anything is sent: a one-time token is spent once, and its fruit has to be kept.
-    if config.tokens.store == TokenStore::Topic {
-        return Err(CliError::Usage(
-            "this version keeps tokens in a file only: set `tokens.store = \"file\"`, \
-             `tokens.path` and `tokens.key` (`openssl rand -hex 32`), for `run` as well; nothing \
-             was sent, the one-time token may still be used"
-                .to_owned(),
-        ));
-    }
     let file = &options.token_file;
     let token = fs::read_to_string(file)
         .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -38,11 +29,18 @@ pub(super) fn run(
     let tasks = TaskTracker::new();
     let domain = options.domain.as_deref();
     runtime()?.block_on(async {
-        let client =
-            app::api_client(&config, &connected, &metrics, &tasks).map_err(CliError::failed)?;
-        client.authorize(&account, &options.email, &token, domain).await.map_err(refused)?;
+        // Nothing is sent before the store is known to take what comes back: a one-time token is
+        // spent once, and its fruit has to be kept.
+        let client = app::api_client(&config, &connected, &metrics, &tasks, TokensUse::Authorize)
+            .map_err(|error| match error {
+            StartError::Tokens(_) => CliError::Usage(format!("{error}; nothing was sent")),
+            other => CliError::failed(other),
+        })?;
+        let authorised = client.authorize(&account, &options.email, &token, domain).await;
         tasks.close();
         tasks.wait().await;
+        client.close_tokens().await;
+        authorised.map_err(refused)?;
         output.line(format_args!("account {account} is authorised; its tokens are stored"));
         Ok(())
     })

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::{CliError, Output, runtime};
 use crate::{
     api_client::TokenStatus,
-    app::{self, accounts, topics},
+    app::{self, TokensUse, accounts, topics},
     avro::State,
     config::Config,
     kafka::Topics,
@@ -137,7 +137,7 @@ async fn vendors(
 ) -> Result<(), CliError> {
     let metrics = Metrics::new().map_err(CliError::failed)?;
     let tasks = TaskTracker::new();
-    let client = match app::api_client(config, connected, &metrics, &tasks) {
+    let client = match app::api_client(config, connected, &metrics, &tasks, TokensUse::Look) {
         Ok(client) => client,
         Err(error) => {
             report.bad("calls", error);

@@ -5,6 +5,7 @@
 mod args;
 mod authorize;
 mod check;
+mod dead_letters;
 mod demo;
 mod output;
 mod run;
@@ -107,6 +108,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         },
         Subcommand::Authorize(options) => authorize::run(configured()?, &options, output),
         Subcommand::Sign(what) => sign::run(&what, output),
+        Subcommand::DeadLetters(action) => dead_letters::run(&configured()?, &action, output),
         Subcommand::Sandbox(options) => sandbox::run(&options, output),
         Subcommand::Send(what) => send::run(configured()?, &what, output),
     }

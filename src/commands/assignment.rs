@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    contact::{Contact, Moment},
     offsets::{Commit, Fetched, METADATA_LIMIT, NoRoom, Window},
     settled::{Before, Unsettled},
 };
@@ -54,6 +54,8 @@ pub(super) struct Assignment {
     /// A command was finished.
     pub(super) ended: Notify,
     busy: AtomicUsize,
+    /// Bytes of this partition, and of all, that are held in memory.
+    held: Arc<AtomicUsize>,
     buffered: Arc<AtomicUsize>,
 }
 
@@ -76,6 +78,7 @@ impl Assignment {
             unsettled: Mutex::default(),
             ended: Notify::new(),
             busy: AtomicUsize::new(0),
+            held: Arc::default(),
             buffered,
         }
     }
@@ -154,8 +157,16 @@ impl Assignment {
 
     /// Holds a record's bytes against the memory all commands may take.
     pub(super) fn hold(&self, bytes: usize) -> Held {
-        self.buffered.fetch_add(bytes, Ordering::Relaxed);
-        Held { bytes, buffered: Arc::clone(&self.buffered) }
+        let of = [Arc::clone(&self.held), Arc::clone(&self.buffered)];
+        for counter in &of {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Held { bytes, of }
+    }
+
+    /// Bytes of this partition that are held in memory.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -173,47 +184,14 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct Held {
     bytes: usize,
-    buffered: Arc<AtomicUsize>,
+    of: [Arc<AtomicUsize>; 2],
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A moment on both clocks.
-type Heard = (Instant, Timestamp);
-
-/// The last sign of life from the group.
-///
-/// A process that was frozen past its session wakes up without knowing that its partitions are
-/// somebody else's by now. Both clocks count: the monotonic one does not run while a machine
-/// sleeps, the other may be set.
-#[derive(Debug, Default)]
-pub(super) struct Contact {
-    /// The last one, and the one before it that is believed: whatever the group said with the
-    /// last one (that the partitions are lost, perhaps) has been handled by the next.
-    seen: Mutex<(Option<Heard>, Option<Heard>)>,
-}
-
-impl Contact {
-    /// The group's coordinator was heard from `ago`.
-    pub(super) fn heard(&self, ago: Duration) {
-        let now = Instant::now();
-        let wall = crate::clock::now();
-        let Some(at) = now.checked_sub(ago) else { return };
-        let mut seen = locked(&self.seen);
-        seen.1 = seen.0;
-        seen.0 = Some((at, wall.checked_sub(ago).unwrap_or(wall)));
-    }
-
-    /// How long a call may still begin.
-    pub(super) fn left(&self, session: Duration) -> Duration {
-        let Some((at, wall)) = locked(&self.seen).1 else { return Duration::ZERO };
-        let passed = crate::clock::now().duration_since(wall);
-        let passed = Duration::try_from(passed).unwrap_or(Duration::ZERO);
-        session.saturating_sub(at.elapsed().max(passed))
+        for counter in &self.of {
+            counter.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -224,7 +202,7 @@ pub(super) type ByPartition = HashMap<(Arc<str>, i32), Arc<Assignment>>;
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) active: Mutex<ByPartition>,
-    pub(super) contact: Contact,
+    contact: Mutex<Contact>,
     pub(super) buffered: Arc<AtomicUsize>,
 }
 
@@ -232,6 +210,45 @@ impl Group {
     pub(super) fn active(&self) -> Vec<Arc<Assignment>> {
         locked(&self.active).values().cloned().collect()
     }
+
+    /// Whether a partition may hold no more, where all together may hold `most` bytes. Half of them
+    /// is kept for the partitions, in equal parts: one that is stuck leaves room for the others.
+    pub(super) fn is_full(&self, assignment: &Assignment, most: usize) -> bool {
+        let all = self.buffered.load(Ordering::Relaxed);
+        if all < most / 2 {
+            return false;
+        }
+        let active = locked(&self.active);
+        let kept = most / (2 * active.len().max(1));
+        let free = active.values().map(|other| kept.saturating_sub(other.held())).sum::<usize>();
+        assignment.held() >= kept && all.saturating_add(free) >= most
+    }
+
+    /// The loop that polls came round.
+    pub(super) fn polled(&self) {
+        locked(&self.contact).polled(now());
+    }
+
+    /// The coordinator was heard from `ago`.
+    pub(super) fn heard(&self, ago: Duration) {
+        if let Some(at) = now().before(ago) {
+            locked(&self.contact).heard(at);
+        }
+    }
+
+    /// The group said that this process is not of it.
+    pub(super) fn forget_contact(&self) {
+        locked(&self.contact).forget();
+    }
+
+    /// How long a call may still begin.
+    pub(super) fn left(&self, session: Duration) -> Duration {
+        locked(&self.contact).left(session, now())
+    }
+}
+
+fn now() -> Moment {
+    Moment { monotonic: Instant::now(), wall: crate::clock::now() }
 }
 
 #[cfg(test)]
@@ -239,17 +256,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sign_of_life_counts_once_the_next_one_came() {
-        let contact = Contact::default();
-        let session = Duration::from_secs(45);
-        assert_eq!(contact.left(session), Duration::ZERO);
-        contact.heard(Duration::from_secs(1));
-        assert_eq!(contact.left(session), Duration::ZERO);
-        contact.heard(Duration::ZERO);
-        let left = contact.left(session);
-        assert!(left <= Duration::from_secs(44) && left > Duration::from_secs(40), "{left:?}");
-        contact.heard(Duration::from_secs(50));
-        contact.heard(Duration::from_secs(51));
-        assert_eq!(contact.left(session), Duration::ZERO);
+    fn a_stuck_partition_leaves_bytes_to_the_others() {
+        let group = Group::default();
+        let partition = |number: i32, epoch: u64| {
+            let buffered = Arc::clone(&group.buffered);
+            let assignment = Arc::new(Assignment::new("t", number, epoch, None, buffered));
+            locked(&group.active).insert(("t".into(), number), Arc::clone(&assignment));
+            assignment
+        };
+        let alone = partition(0, 1);
+        let mut held = Vec::new();
+        let mut fill = |assignment: &Assignment| {
+            let mut count = 0;
+            while !group.is_full(assignment, 100) {
+                held.push(assignment.hold(1));
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(fill(&alone), 100, "alone it may hold all");
+        held.clear();
+        let others = [partition(1, 2), partition(2, 3)];
+        let mut fill = |assignment: &Assignment| {
+            let mut count = 0;
+            while !group.is_full(assignment, 100) {
+                held.push(assignment.hold(1));
+                count += 1;
+            }
+            count
+        };
+        // 16 are kept for each of the others.
+        assert_eq!(fill(&alone), 68);
+        assert_eq!((fill(&others[0]), fill(&others[1])), (16, 16));
+        assert_eq!(group.buffered.load(Ordering::Relaxed), 100);
+        held.clear();
+        assert_eq!((alone.held(), group.buffered.load(Ordering::Relaxed)), (0, 0));
     }
 }

@@ -123,7 +123,12 @@ impl Reads for FakeReads {
         payload: Option<&[u8]>,
     ) -> Result<ReadCommand, ReadError> {
         let text = payload.and_then(|p| std::str::from_utf8(p).ok()).unwrap_or_default();
-        let account = if text.contains("nobody") { "nobody" } else { "acc" }.to_owned();
+        let account = match text {
+            text if text.contains("nobody") => "nobody",
+            text if text.contains("dead") => "dead",
+            _ => "acc",
+        };
+        let account = account.to_owned();
         let command = match text.split_once(':') {
             Some(("order", number)) => Command::CancelOrder(CancelOrder {
                 command_id: String::new(),
@@ -160,7 +165,7 @@ impl Reads for FakeReads {
 }
 
 #[derive(Clone, Copy)]
-enum Does {
+pub(super) enum Does {
     Answers(u16),
     NeverAnswers,
     Hangs,
@@ -170,18 +175,21 @@ type Behaviour = Arc<dyn Fn(&str, usize) -> Does + Send + Sync>;
 
 /// The vendor: its own books of what was sent, shared by every process that calls it.
 #[derive(Clone)]
-struct World {
+pub(super) struct World {
     behaviour: Behaviour,
     delay: Duration,
     log: Arc<Mutex<Vec<String>>>,
     now: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
+    pub(super) most: Arc<AtomicUsize>,
     replies: Arc<Mutex<Vec<OutgoingRecord>>>,
     refused_publishes: Arc<AtomicUsize>,
 }
 
 impl World {
-    fn new(delay: u64, behaviour: impl Fn(&str, usize) -> Does + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        delay: u64,
+        behaviour: impl Fn(&str, usize) -> Does + Send + Sync + 'static,
+    ) -> Self {
         Self {
             behaviour: Arc::new(behaviour),
             delay: Duration::from_millis(delay),
@@ -193,11 +201,11 @@ impl World {
         }
     }
 
-    fn log(&self) -> Vec<String> {
+    pub(super) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    fn replies(&self) -> Vec<CommandReply> {
+    pub(super) fn replies(&self) -> Vec<CommandReply> {
         let records = self.replies.lock().unwrap();
         let replies = records.iter().filter(|record| record.topic == "replies");
         replies.map(|r| serde_json::from_slice(r.payload.as_deref().unwrap()).unwrap()).collect()
@@ -287,8 +295,8 @@ impl Metrics for Uncounted {
     fn group(&self, _: bool, _: usize) {}
 }
 
-struct Broker {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+pub(super) struct Broker {
+    pub(super) cluster: MockCluster<'static, DefaultProducerContext>,
     protocol: &'static str,
 }
 
@@ -300,7 +308,7 @@ fn client(servers: &str) -> ClientConfig {
 }
 
 impl Broker {
-    fn new(partitions: i32, protocol: &'static str) -> Self {
+    pub(super) fn new(partitions: i32, protocol: &'static str) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("commands", partitions, 1).unwrap();
         Self { cluster, protocol }
@@ -324,7 +332,7 @@ impl Broker {
         config
     }
 
-    fn produce(&self, records: &[(i32, &str, String)]) {
+    pub(super) fn produce(&self, records: &[(i32, &str, String)]) {
         let producer: BaseProducer = client(&self.cluster.bootstrap_servers()).create().unwrap();
         for (partition, key, payload) in records {
             let record = BaseRecord::to("commands").partition(*partition).key(*key);
@@ -334,8 +342,20 @@ impl Broker {
         producer.flush(Duration::from_secs(10)).unwrap();
     }
 
+    /// The same without keys.
+    pub(super) fn produce_keyless(&self, records: &[(i32, &str, String)]) {
+        let producer: BaseProducer = client(&self.cluster.bootstrap_servers()).create().unwrap();
+        for (partition, _, payload) in records {
+            let record: BaseRecord<'_, (), String> = BaseRecord::to("commands");
+            let record = record.partition(*partition).payload(payload);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+    }
+
     /// The committed position, and what the metadata says.
-    fn committed(&self, partition: i32) -> Option<(i64, Progress)> {
+    pub(super) fn committed(&self, partition: i32) -> Option<(i64, Progress)> {
         let consumer: BaseConsumer = self.consumer().create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition("commands", partition);
@@ -347,7 +367,7 @@ impl Broker {
         }
     }
 
-    fn start(&self, world: &World, adjust: impl FnOnce(&mut Settings)) -> Process {
+    pub(super) fn start(&self, world: &World, adjust: impl FnOnce(&mut Settings)) -> Process {
         let stop = CancellationToken::new();
         let mut settings = Settings {
             topics: vec![("commands".to_owned(), None)],
@@ -360,16 +380,20 @@ impl Broker {
         };
         settings.retry.initial_backoff = Duration::from_millis(20);
         adjust(&mut settings);
-        let name = AccountName::new("acc").unwrap();
+        let account = |name: &str| {
+            let account = Account {
+                name: AccountName::new(name).unwrap(),
+                vendor: Arc::new(Fake),
+                call_allow: Vec::new(),
+            };
+            (name.to_owned(), account)
+        };
         let deps = Deps {
             reads: FakeReads,
             calls: world.clone(),
             replies: world.clone(),
             metrics: Arc::new(Uncounted),
-            accounts: HashMap::from([(
-                "acc".to_owned(),
-                Account { name, vendor: Arc::new(Fake), call_allow: Vec::new() },
-            )]),
+            accounts: HashMap::from([account("acc"), account("dead")]),
         };
         let tasks = TaskTracker::new();
         let running = tasks.spawn(run(self.consumer(), settings, deps, stop.clone()));
@@ -377,19 +401,19 @@ impl Broker {
     }
 }
 
-struct Process {
+pub(super) struct Process {
     stop: CancellationToken,
     running: JoinHandle<Result<(), RunError>>,
 }
 
 impl Process {
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
     }
 }
 
-async fn until(what: &str, done: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, done: impl Fn() -> bool) {
     let begun = Clock::now();
     while !done() {
         assert!(begun.elapsed() < Duration::from_secs(40), "never: {what}");
@@ -397,13 +421,17 @@ async fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-fn orders(keys: &[&'static str], each: usize, partition: i32) -> Vec<(i32, &'static str, String)> {
+pub(super) fn orders(
+    keys: &[&'static str],
+    each: usize,
+    partition: i32,
+) -> Vec<(i32, &'static str, String)> {
     let of =
         |n: usize| keys.iter().map(move |&key| (partition, key, format!("order:{key}-{n:03}")));
     (0..each).flat_map(of).collect()
 }
 
-fn in_order_by_key(log: &[String]) {
+pub(super) fn in_order_by_key(log: &[String]) {
     let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for path in log.iter().filter_map(|path| path.strip_prefix("op/")) {
         by_key.entry(path.split_once('-').unwrap().0).or_default().push(path);

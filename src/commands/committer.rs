@@ -21,6 +21,7 @@ use rdkafka::{
 use tokio::sync::oneshot;
 
 use super::{
+    Settings,
     assignment::{Assignment, Group, Uncommitted},
     consumer::Context,
     offsets::METADATA_LIMIT,
@@ -45,8 +46,9 @@ pub(super) fn serve(
     consumer: &BaseConsumer<Context>,
     group: &Group,
     jobs: &Receiver<Job>,
-    every: Duration,
+    settings: &Settings,
 ) {
+    let (every, session) = (settings.commit_every, settings.session);
     let mut metadata_limit = METADATA_LIMIT;
     let mut next = Instant::now() + every;
     loop {
@@ -60,7 +62,10 @@ pub(super) fn serve(
             match this {
                 Job::Begin { assignment, answer } => begins.push((assignment, answer)),
                 Job::Last { assignments, answer } => {
-                    let done = commit(consumer, &assignments, &mut metadata_limit);
+                    let mut done = true;
+                    for assignment in &assignments {
+                        done &= commit(consumer, group, assignment, &mut metadata_limit);
+                    }
                     answer.send(done).ok();
                 }
                 Job::Fetch { partitions, answer } => {
@@ -70,11 +75,10 @@ pub(super) fn serve(
             job = jobs.try_recv().ok();
         }
         while let Some((assignment, answer)) = begins.pop() {
-            // One partition a commit: the result of a commit of several does not say which of
-            // them was refused. Beginnings of one partition share a commit.
-            let alone = [Arc::clone(&assignment)];
-            let done =
-                !assignment.stop.is_cancelled() && commit(consumer, &alone, &mut metadata_limit);
+            // Beginnings of one partition share a commit.
+            let done = !assignment.stop.is_cancelled()
+                && !group.left(session).is_zero()
+                && commit(consumer, group, &assignment, &mut metadata_limit);
             let mut answers = vec![answer];
             let mut index = 0;
             while index < begins.len() {
@@ -90,57 +94,66 @@ pub(super) fn serve(
             }
         }
         if Instant::now() >= next {
-            commit(consumer, &group.active(), &mut metadata_limit);
+            // Who was not heard from for a session has nothing to say about these partitions; a
+            // commit under a membership that begins anew would take back what their owner said.
+            if !group.left(session).is_zero() {
+                for assignment in group.active() {
+                    commit(consumer, group, &assignment, &mut metadata_limit);
+                }
+            }
             next = Instant::now() + every;
         }
     }
 }
 
-/// Commits what has changed. `false` where nobody knows that it is committed.
+/// Commits what has changed in a partition. `false` where nobody knows that it is committed.
+///
+/// One partition a commit: the result of a commit of several is an error only where all of them
+/// were refused. One whose metadata is too large for the broker would be taken for committed among
+/// others, and its position would stand still unseen.
 fn commit(
     consumer: &BaseConsumer<Context>,
-    assignments: &[Arc<Assignment>],
+    group: &Group,
+    assignment: &Assignment,
     metadata_limit: &mut usize,
 ) -> bool {
+    if assignment.gone.is_cancelled() {
+        return true;
+    }
+    assignment.set_metadata_limit(*metadata_limit);
+    let commit = match assignment.uncommitted() {
+        Uncommitted::Changed(commit) => commit,
+        Uncommitted::Nothing => return true,
+        Uncommitted::NoRoom => return false,
+    };
     let mut list = TopicPartitionList::new();
-    let mut changed = Vec::new();
-    let mut complete = true;
-    for assignment in assignments {
-        if assignment.gone.is_cancelled() {
-            continue;
-        }
-        assignment.set_metadata_limit(*metadata_limit);
-        let commit = match assignment.uncommitted() {
-            Uncommitted::Changed(commit) => commit,
-            Uncommitted::Nothing => continue,
-            Uncommitted::NoRoom => {
-                complete = false;
-                continue;
-            }
-        };
-        let mut element = list.add_partition(&assignment.topic, assignment.partition);
-        if element.set_offset(Offset::Offset(commit.position)).is_err() {
-            continue;
-        }
-        element.set_metadata(&commit.metadata);
-        changed.push((assignment, commit));
+    let mut element = list.add_partition(&assignment.topic, assignment.partition);
+    if element.set_offset(Offset::Offset(commit.position)).is_err() {
+        return false;
     }
-    if changed.is_empty() {
-        return complete;
-    }
+    element.set_metadata(&commit.metadata);
     match consumer.commit(&list, CommitMode::Sync) {
         Ok(()) => {
-            for (assignment, commit) in changed {
-                assignment.committed(commit);
-            }
-            complete
+            assignment.committed(commit);
+            true
         }
         Err(error) => {
-            if let KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge) = error {
-                // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
-                *metadata_limit /= 2;
+            if let KafkaError::ConsumerCommit(code) = error {
+                match code {
+                    // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
+                    RDKafkaErrorCode::OffsetMetadataTooLarge => *metadata_limit /= 2,
+                    // The coordinator answers, and says that we are not of the group any more: no
+                    // call begins on that answer.
+                    RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::StaleMemberEpoch
+                    | RDKafkaErrorCode::FencedMemberEpoch => group.forget_contact(),
+                    _ => {}
+                }
             }
-            tracing::warn!(%error, partitions = changed.len(), "offsets were not committed; trying again");
+            let (topic, partition) = (&*assignment.topic, assignment.partition);
+            tracing::warn!(%error, topic, partition, "an offset was not committed; trying again");
             false
         }
     }

@@ -80,7 +80,7 @@ impl ClientContext for Context {
         if let Some(broker) = coordinator
             && let Ok(idle) = u64::try_from(broker.rxidle)
         {
-            self.group.contact.heard(Duration::from_micros(idle));
+            self.group.heard(Duration::from_micros(idle));
         }
         let active = self.group.active();
         let joined = statistics.cgrp.is_some_and(|group| group.join_state == "steady");
@@ -265,6 +265,7 @@ impl Loop {
         let mut paused: HashMap<(Arc<str>, i32), Arc<Assignment>> = HashMap::new();
         let mut result = Ok(());
         while !self.stop.is_cancelled() {
+            self.group.polled();
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => self.take(&message, &mut paused),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
@@ -307,7 +308,7 @@ impl Loop {
                 self.stop.cancel();
             }
         }
-        let full = self.group.buffered.load(Ordering::Relaxed) >= self.settings.max_buffered_bytes;
+        let full = self.group.is_full(&assignment, self.settings.max_buffered_bytes);
         if assignment.len() >= self.settings.window || full {
             let list = [(&*assignment.topic, assignment.partition)];
             match self.consumer.pause(&partitions(list)) {
@@ -320,13 +321,14 @@ impl Loop {
     }
 
     fn resume(&self, paused: &mut HashMap<(Arc<str>, i32), Arc<Assignment>>) {
-        let room = self.settings.window.saturating_sub(self.settings.window / 4).max(1);
-        let free = self.group.buffered.load(Ordering::Relaxed) < self.settings.max_buffered_bytes;
+        // At half of the window: each pause throws away what was fetched ahead.
+        let room = self.settings.window.div_ceil(2);
         paused.retain(|(topic, partition), assignment| {
             if assignment.stop.is_cancelled() {
                 return false;
             }
-            if !free || assignment.len() >= room {
+            let most = self.settings.max_buffered_bytes;
+            if assignment.len() >= room || self.group.is_full(assignment, most) {
                 return true;
             }
             match self.consumer.resume(&partitions([(&**topic, *partition)])) {
@@ -480,6 +482,7 @@ impl Loop {
         let until = Instant::now() + self.settings.shutdown_timeout;
         let wait = |done: &dyn Fn() -> bool| {
             while !done() && Instant::now() < until {
+                self.group.polled();
                 // Records that still come are not taken; the session stays alive.
                 drop(self.consumer.poll(POLL));
             }

@@ -1,13 +1,16 @@
 //! The record a dead letter becomes: the command byte for byte, with Kafka Connect's headers. PURE.
 
 use super::{Record, outcome::Outcome};
-use crate::domain::ReplyCategory;
 use crate::kafka::{OutgoingRecord, printable};
 
 /// What all of Connect's error headers begin with; a second hop replaces them.
-const PREFIX: &str = "__connect.errors.";
-const ATTEMPTS: &str = "wms_attempts";
-const VALUE_DROPPED: &str = "wms_value_dropped";
+pub(super) const PREFIX: &str = "__connect.errors.";
+pub(super) const ATTEMPTS: &str = "wms_attempts";
+pub(super) const VALUE_DROPPED: &str = "wms_value_dropped";
+pub(super) const HEADERS_DROPPED: &str = "wms_headers_dropped";
+pub(super) const KEY_DROPPED: &str = "wms_key_dropped";
+/// What stands before the category, where Connect has the name of an exception's class.
+pub(super) const CATEGORY_CLASS: &str = "wms.commands.";
 /// The most bytes of a message.
 const MESSAGE_LIMIT: usize = 4096;
 
@@ -37,6 +40,12 @@ impl Stage {
     }
 }
 
+/// Whether a header is one that is put on a dead letter.
+fn ours(name: &str) -> bool {
+    name.starts_with(PREFIX)
+        || [ATTEMPTS, VALUE_DROPPED, HEADERS_DROPPED, KEY_DROPPED].contains(&name)
+}
+
 /// The dead letter of a command.
 pub fn record(
     command: &Record,
@@ -46,7 +55,6 @@ pub fn record(
     connector: &str,
     topic: String,
 ) -> OutgoingRecord {
-    let ours = |name: &str| name.starts_with(PREFIX) || name == ATTEMPTS || name == VALUE_DROPPED;
     let mut headers: Vec<_> = command.headers.iter().filter(|h| !ours(&h.0)).cloned().collect();
     let mut add = |name: &str, value: &str| {
         headers.push((format!("{PREFIX}{name}"), Some(printable(value))));
@@ -58,7 +66,7 @@ pub fn record(
     add("task.id", &command.at.partition.to_string());
     add("stage", stage.name());
     add("class.name", stage.class());
-    add("exception.class.name", &format!("wms.commands.{}", category(outcome.category)));
+    add("exception.class.name", &format!("{CATEGORY_CLASS}{}", outcome.category.name()));
     add("exception.message", cut(&outcome.message, MESSAGE_LIMIT));
     headers.push((ATTEMPTS.to_owned(), Some(attempts.to_string().into_bytes())));
     OutgoingRecord {
@@ -71,32 +79,25 @@ pub fn record(
     }
 }
 
-/// The same without its value, for a record that is too large with the headers.
-pub fn without_value(mut record: OutgoingRecord) -> OutgoingRecord {
-    record.payload = None;
-    record.headers.push((VALUE_DROPPED.to_owned(), Some(b"true".to_vec())));
-    record
-}
-
-/// The category as its reply writes it.
-const fn category(category: ReplyCategory) -> &'static str {
-    match category {
-        ReplyCategory::None => "NONE",
-        ReplyCategory::Unreadable => "UNREADABLE",
-        ReplyCategory::Invalid => "INVALID",
-        ReplyCategory::Duplicate => "DUPLICATE",
-        ReplyCategory::NotFound => "NOT_FOUND",
-        ReplyCategory::WrongState => "WRONG_STATE",
-        ReplyCategory::OutOfStock => "OUT_OF_STOCK",
-        ReplyCategory::Refused => "REFUSED",
-        ReplyCategory::Configuration => "CONFIGURATION",
-        ReplyCategory::Unauthorized => "UNAUTHORIZED",
-        ReplyCategory::Throttled => "THROTTLED",
-        ReplyCategory::Unavailable => "UNAVAILABLE",
-        ReplyCategory::Uncertain => "UNCERTAIN",
-        ReplyCategory::Expired => "EXPIRED",
-        ReplyCategory::Other => "OTHER",
-    }
+/// Makes a dead letter smaller that its topic does not take: without its value, then without the
+/// command's own headers, then without its key. Whether there was anything left to leave away.
+///
+/// A command whose key alone fills a record would otherwise hold up its partition for ever.
+pub fn shrink(record: &mut OutgoingRecord) -> bool {
+    let dropped = if record.payload.is_some() {
+        record.payload = None;
+        VALUE_DROPPED
+    } else if record.headers.iter().any(|header| !ours(&header.0)) {
+        record.headers.retain(|header| ours(&header.0));
+        HEADERS_DROPPED
+    } else if record.key.is_some() {
+        record.key = None;
+        KEY_DROPPED
+    } else {
+        return false;
+    };
+    record.headers.push((dropped.to_owned(), Some(b"true".to_vec())));
+    true
 }
 
 /// At most `limit` bytes, cut between characters.
@@ -109,7 +110,7 @@ fn cut(text: &str, limit: usize) -> &str {
 mod tests {
     use super::super::Coordinates;
     use super::*;
-    use crate::domain::Details;
+    use crate::domain::{Details, ReplyCategory};
 
     #[test]
     fn a_second_hop_replaces_the_first() {
@@ -169,8 +170,15 @@ mod tests {
         let long = first.headers.iter().find(|h| h.0.ends_with(".message")).unwrap();
         let long = long.1.as_deref().unwrap();
         assert!(long.len() <= MESSAGE_LIMIT && std::str::from_utf8(long).is_ok());
-        let dropped = without_value(second.clone());
-        assert_eq!((dropped.payload, dropped.key), (None, second.key));
-        assert_eq!(dropped.headers.last(), Some(&header("wms_value_dropped", "true")));
+        let mut smaller = second.clone();
+        assert!(shrink(&mut smaller));
+        assert_eq!((smaller.payload.as_ref(), &smaller.key), (None, &second.key));
+        assert_eq!(smaller.headers.last(), Some(&header("wms_value_dropped", "true")));
+        assert!(shrink(&mut smaller));
+        assert_eq!((smaller.headers.len(), &smaller.key), (12, &second.key));
+        assert!(shrink(&mut smaller));
+        assert_eq!(smaller.key, None);
+        assert_eq!(smaller.headers.last(), Some(&header("wms_key_dropped", "true")));
+        assert!(!shrink(&mut smaller));
     }
 }

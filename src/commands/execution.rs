@@ -6,13 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::{
-    sync::{Semaphore, mpsc::UnboundedSender, oneshot},
+    sync::{mpsc::UnboundedSender, oneshot},
     time::Instant,
 };
 
@@ -26,6 +27,7 @@ use super::{
     outcome::{self, Outcome, Subject},
     posting::Posting,
     settled::{Before, waits_for_those_before},
+    slots::Slots,
 };
 use crate::avro::{Identity, ReadCommand, ReadError};
 use crate::domain::{Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory};
@@ -43,8 +45,7 @@ pub(super) struct Shared<R, C, P> {
     pub(super) settings: Settings,
     pub(super) group: Arc<Group>,
     pub(super) jobs: std::sync::mpsc::Sender<Job>,
-    pub(super) calls: Semaphore,
-    pub(super) account_calls: std::collections::HashMap<String, Arc<Semaphore>>,
+    pub(super) slots: Slots,
     pub(super) in_flight: AtomicUsize,
     pub(super) ended: UnboundedSender<Ended>,
 }
@@ -340,6 +341,11 @@ fn command_id(own: Option<&str>, taken: &Taken) -> String {
         .map_or_else(|| taken.record.at.to_string(), str::to_owned)
 }
 
+/// The group was not heard from for a session: what is ours may be somebody else's by now.
+fn out_of_touch<R, C, P>(shared: &Shared<R, C, P>) -> bool {
+    shared.group.left(shared.settings.session).is_zero()
+}
+
 async fn pause(time: Duration, assignment: &Assignment) -> Result<(), Abandoned> {
     tokio::select! {
         biased;
@@ -424,7 +430,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
     /// Waits until a call may start; commits the beginning of at-most-once work.
     async fn ready(&mut self, look_up: bool) -> Result<(), Abandoned> {
         let assignment = &self.taken.assignment;
-        while self.shared.group.contact.left(self.shared.settings.session).is_zero() {
+        while out_of_touch(self.shared) {
             pause(SHORT_PAUSE, assignment).await?;
         }
         if assignment.stop.is_cancelled() {
@@ -489,21 +495,12 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
         let shared = self.shared;
         let assignment = &self.taken.assignment;
         let account = &self.account.name;
-        let of_account = shared.account_calls.get(account.as_str());
-        let permits = async {
-            let own = match of_account {
-                Some(calls) => calls.acquire().await.ok(),
-                None => None,
-            };
-            (own, shared.calls.acquire().await.ok())
-        };
-        let _permits = tokio::select! {
+        let _slot = tokio::select! {
             biased;
             () = assignment.stop.cancelled() => return Err(Abandoned),
-            permits = permits => permits,
+            slot = shared.slots.one(account.as_str()) => slot,
         };
-        let left = shared.group.contact.left(shared.settings.session);
-        if left.is_zero() {
+        if out_of_touch(shared) {
             return Ok((None, self.moment(Instant::now())));
         }
         let guard = assignment.busy();
@@ -511,9 +508,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
             return Err(Abandoned);
         }
         let now = Instant::now();
-        let own_time = now + shared.settings.call_timeout;
-        // Nothing begins after the session has ended without a sign of the group.
-        let deadline = (own_time + TURN).min((now + left).max(own_time));
+        let deadline = now + shared.settings.call_timeout + TURN;
         let planned = AtomicBool::new(false);
         let digits = self.nonce_digits;
         let (command, vendor) = (self.command, &self.account.vendor);
@@ -538,9 +533,19 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
         let result = {
             let sending = shared.deps.calls.send(account, purpose, plan, deadline);
             let mut sending = std::pin::pin!(sending);
+            // It may wait long for its account's limit or tokens, and the process may be frozen
+            // meanwhile. So this is asked each time it could begin, not only before.
+            let mut beginning = std::future::poll_fn(|cx| {
+                if !planned.load(Ordering::SeqCst) && out_of_touch(shared) {
+                    return Poll::Ready(Err(SendFailure::NotSent(
+                        "the group was not heard from".to_owned(),
+                    )));
+                }
+                sending.as_mut().poll(cx)
+            });
             tokio::select! {
                 biased;
-                result = &mut sending => result,
+                result = &mut beginning => result,
                 // What still waits for its turn is given up; what may have left is waited for.
                 () = assignment.stop.cancelled() => {
                     if !planned.load(Ordering::SeqCst) {
@@ -548,7 +553,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
                     }
                     tokio::select! {
                         biased;
-                        result = &mut sending => result,
+                        result = &mut beginning => result,
                         // The partition is somebody else's: nobody waits for this any more. It
                         // may still take effect, so its beginning stays told.
                         () = assignment.gone.cancelled() => {

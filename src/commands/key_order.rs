@@ -1,8 +1,8 @@
 //! Which command may start: those of one key strictly one after the other, those of different
 //! keys side by side.
 //!
-//! One `KeyOrder` stands for one partition of one topic: Kafka keeps no order beyond it. Every
-//! step costs the same however many commands wait.
+//! One `KeyOrder` stands for one partition of one topic in one assignment: Kafka keeps no order
+//! beyond it. Every step costs the same however many commands wait.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -56,6 +56,44 @@ impl<T> KeyOrder<T> {
     /// Whether nothing runs under a key and nothing waits.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
+    }
+}
+
+/// The orders of all partitions, by the epoch of their assignment: what ends in an assignment that
+/// was given back or lost starts nothing in a later one.
+#[derive(Debug)]
+pub struct KeyOrders<T>(HashMap<u64, KeyOrder<T>>);
+
+impl<T> Default for KeyOrders<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> KeyOrders<T> {
+    /// Takes in the next command of an epoch; gives it back when it may start now.
+    pub fn push(&mut self, epoch: u64, key: Option<&[u8]>, command: T) -> Option<T> {
+        self.0.entry(epoch).or_default().push(key, command)
+    }
+
+    /// Notes that the running command of a key has ended; gives the one that may start now.
+    pub fn ended(&mut self, epoch: u64, key: Option<&[u8]>) -> Option<T> {
+        let order = self.0.get_mut(&epoch)?;
+        let next = order.ended(key);
+        if order.is_empty() {
+            self.0.remove(&epoch);
+        }
+        next
+    }
+
+    /// Nothing of this epoch starts any more.
+    pub fn forget(&mut self, epoch: u64) {
+        self.0.remove(&epoch);
+    }
+
+    /// How many commands wait for one before them.
+    pub fn waiting(&self) -> usize {
+        self.0.values().map(KeyOrder::waiting).sum()
     }
 }
 

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
-//! `key_order` and `settled` (what may start), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
+//! `key_order` and `settled` (what may start), `contact` (whether the group is still ours), `retry`
+//! (how long to wait), `lifecycle` and `settle` (what becomes
 //! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
-//! which headers).
+//! which headers), `replay` (what a dead letter says, and the command it becomes again).
 
 mod assignment;
 mod committer;
 mod consumer;
+pub mod contact;
 pub mod dead_letters;
 mod execution;
 pub mod key_order;
@@ -23,11 +25,13 @@ pub mod outcome;
 mod pipeline;
 mod ports;
 mod posting;
+pub mod replay;
 pub mod replies;
 pub mod retry;
 mod settings;
 mod settle;
 pub mod settled;
+mod slots;
 
 pub use pipeline::{RunError, run};
 pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
@@ -97,4 +101,8 @@ impl fmt::Debug for Record {
 }
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod broker_tests;
+#[cfg(test)]
+mod model_tests;

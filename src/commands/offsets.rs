@@ -27,7 +27,8 @@ const VERSION: &str = "1.";
 pub struct Progress {
     /// First and last offset of each run of finished records, ascending, disjoint.
     pub finished: Vec<(i64, i64)>,
-    /// At-most-once records whose call has begun and that are not finished, ascending.
+    /// At-most-once records whose call has begun, ascending; the finished ones among them too, for
+    /// their runs may not fit, and they may not be done again.
     pub begun: Vec<i64>,
 }
 
@@ -145,6 +146,24 @@ enum State {
     Waiting,
     Begun,
     Finished,
+    /// Finished, and at most once.
+    FinishedOnce,
+}
+
+impl State {
+    fn is_finished(self) -> bool {
+        match self {
+            Self::Finished | Self::FinishedOnce => true,
+            Self::Waiting | Self::Begun => false,
+        }
+    }
+
+    fn is_once(self) -> bool {
+        match self {
+            Self::Begun | Self::FinishedOnce => true,
+            Self::Waiting | Self::Finished => false,
+        }
+    }
 }
 
 /// There is no room left to note that a call has begun; it must not be made now.
@@ -201,13 +220,14 @@ impl Window {
         }
         self.resumed_at = None;
         self.next = Some(offset + 1);
+        let begun = self.recovered.begun.binary_search(&offset).is_ok();
         if self.recovered.is_finished(offset) {
             if !self.entries.is_empty() {
-                self.entries.push_back((offset, State::Finished));
+                let state = if begun { State::FinishedOnce } else { State::Finished };
+                self.entries.push_back((offset, state));
             }
             return Fetched::Finished;
         }
-        let begun = self.recovered.begun.binary_search(&offset).is_ok();
         self.entries.push_back((offset, if begun { State::Begun } else { State::Waiting }));
         if begun { Fetched::Begun } else { Fetched::New }
     }
@@ -235,9 +255,10 @@ impl Window {
     /// Notes that a record is finished: replied to and acknowledged.
     pub fn finish(&mut self, offset: i64) {
         if let Some(index) = self.find(offset) {
-            self.entries[index].1 = State::Finished;
+            let once = self.entries[index].1.is_once();
+            self.entries[index].1 = if once { State::FinishedOnce } else { State::Finished };
         }
-        while self.entries.front().is_some_and(|entry| entry.1 == State::Finished) {
+        while self.entries.front().is_some_and(|entry| entry.1.is_finished()) {
             self.entries.pop_front();
         }
     }
@@ -277,12 +298,12 @@ impl Window {
         let mut progress = Progress::default();
         let mut run: Option<(i64, i64)> = None;
         for &(offset, state) in &self.entries {
-            match (state, &mut run) {
-                (State::Finished, Some(run)) => run.1 = offset,
-                (State::Finished, none) => *none = Some((offset, offset)),
-                (State::Waiting | State::Begun, _) => progress.finished.extend(run.take()),
+            match (state.is_finished(), &mut run) {
+                (true, Some(run)) => run.1 = offset,
+                (true, none) => *none = Some((offset, offset)),
+                (false, _) => progress.finished.extend(run.take()),
             }
-            if state == State::Begun {
+            if state.is_once() {
                 progress.begun.push(offset);
             }
         }
@@ -367,6 +388,30 @@ mod tests {
         assert_eq!(Progress::decode(0, &commit.metadata).begun.len(), began);
         window.finish(0);
         assert_eq!(window.begin(began as i64), Ok(()), "room again");
+    }
+
+    #[test]
+    fn a_finished_call_is_not_repeated_where_its_run_does_not_fit() {
+        let limit = 24;
+        let mut window = Window::resume(None, limit);
+        for offset in 0..100 {
+            window.fetch(offset);
+        }
+        window.begin(99).unwrap();
+        for offset in (1..100).step_by(2) {
+            window.finish(offset);
+        }
+        // Twice: what is known of it outlives the next assignment, too.
+        for _ in 0..2 {
+            let commit = window.commit().unwrap();
+            assert!(commit.metadata.len() <= limit);
+            window = Window::resume(Some((commit.position, &commit.metadata)), limit);
+            assert_eq!(window.fetch(0), Fetched::New);
+            assert_eq!(window.fetch(1), Fetched::Finished);
+        }
+        let fetched: Vec<Fetched> = (2..100).map(|offset| window.fetch(offset)).collect();
+        assert_eq!(fetched.last(), Some(&Fetched::Begun));
+        assert_eq!(fetched[fetched.len() - 3], Fetched::New, "its run did not fit");
     }
 
     #[derive(Debug, Clone)]

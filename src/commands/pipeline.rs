@@ -1,19 +1,13 @@
 //! Starts the parts, hands each command its turn, and ends them in order.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
 };
 
 use rdkafka::{ClientConfig, error::KafkaError};
-use tokio::sync::{
-    Semaphore,
-    mpsc::{UnboundedReceiver, unbounded_channel},
-};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -22,7 +16,8 @@ use super::{
     committer,
     consumer::{self, Loop, Taken},
     execution::{self, Ended, Shared},
-    key_order::KeyOrder,
+    key_order::KeyOrders,
+    slots::Slots,
 };
 
 /// Why the pipeline ended by itself.
@@ -57,18 +52,19 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
     let (ended, ends) = unbounded_channel();
     let committer = {
         let (consumer, group) = (Arc::clone(&consumer), Arc::clone(&group));
-        let every = settings.commit_every;
+        let settings = settings.clone();
         std::thread::Builder::new()
             .name("commands-commit".to_owned())
-            .spawn(move || committer::serve(&consumer, &group, &asked, every))
+            .spawn(move || committer::serve(&consumer, &group, &asked, &settings))
             .map_err(RunError::Thread)?
     };
-    let of_account = |name: &String| {
-        (name.clone(), Arc::new(Semaphore::new(settings.max_in_flight_per_account.max(1))))
-    };
+    let slots = Slots::new(
+        settings.max_in_flight,
+        settings.max_in_flight_per_account,
+        deps.accounts.keys(),
+    );
     let shared = Arc::new(Shared {
-        account_calls: deps.accounts.keys().map(of_account).collect(),
-        calls: Semaphore::new(settings.max_in_flight.max(1)),
+        slots,
         deps,
         settings: settings.clone(),
         group: Arc::clone(&group),
@@ -117,32 +113,24 @@ async fn dispatch<R: Reads, C: Calls, P: Replies>(
     mut commands: UnboundedReceiver<Taken>,
     mut ends: UnboundedReceiver<Ended>,
 ) {
-    let mut orders: HashMap<u64, KeyOrder<Taken>> = HashMap::new();
+    let mut orders: KeyOrders<Taken> = KeyOrders::default();
     loop {
         let next = tokio::select! {
             taken = commands.recv() => match taken {
                 None => break,
                 Some(taken) if taken.assignment.stop.is_cancelled() => None,
                 Some(taken) => {
-                    let order = orders.entry(taken.assignment.epoch).or_default();
                     let key = taken.record.key.clone();
-                    order.push(key.as_deref(), taken)
+                    orders.push(taken.assignment.epoch, key.as_deref(), taken)
                 }
             },
             ended = ends.recv() => match ended {
                 None => break,
                 Some(ended) if ended.assignment.stop.is_cancelled() => {
-                    orders.remove(&ended.assignment.epoch);
+                    orders.forget(ended.assignment.epoch);
                     None
                 }
-                Some(ended) => {
-                    let order = orders.entry(ended.assignment.epoch).or_default();
-                    let next = order.ended(ended.key.as_deref());
-                    if order.is_empty() {
-                        orders.remove(&ended.assignment.epoch);
-                    }
-                    next
-                }
+                Some(ended) => orders.ended(ended.assignment.epoch, ended.key.as_deref()),
             },
         };
         if let Some(taken) = next {
@@ -150,7 +138,7 @@ async fn dispatch<R: Reads, C: Calls, P: Replies>(
         }
     }
     tracing::debug!(
-        waiting = orders.values().map(KeyOrder::waiting).sum::<usize>(),
+        waiting = orders.waiting(),
         in_flight = shared.in_flight.load(Ordering::Relaxed),
         "no more commands are taken"
     );

@@ -48,6 +48,7 @@ impl Posting<'_> {
             deps.metrics.reply_diverted();
         }
         let trace = replies::trace(self.command, self.random);
+        let mut bare = false;
         let mut queued = Some(queued);
         let mut retry = Again::default();
         loop {
@@ -65,7 +66,11 @@ impl Posting<'_> {
                 }
             };
             let command = self.command;
-            let record = replies::record(command, &self.reply, &destination, form, payload, &trace);
+            let mut record =
+                replies::record(command, &self.reply, &destination, form, payload, &trace);
+            if bare {
+                replies::strip(&mut record);
+            }
             let topic = record.topic.clone();
             let sent = publish(&deps.replies, record, settings, &mut queued).await;
             match sent {
@@ -73,6 +78,25 @@ impl Posting<'_> {
                 Err(PublishError::TooLarge { .. }) if self.reply.result.is_some() => {
                     self.reply.result = None;
                     self.reply.result_truncated = true;
+                }
+                Err(PublishError::TooLarge { .. }) if replies::shorten(&mut self.reply) => {}
+                Err(PublishError::TooLarge { .. }) if topic != *default => {
+                    let why = format!("the reply topic `{topic}` takes no record of this size");
+                    destination = Destination::default_topic(default, why);
+                    deps.metrics.reply_diverted();
+                }
+                // What makes it too large is the command's own key or correlation. Without them
+                // it is still an answer, and the partition goes on.
+                Err(PublishError::TooLarge { .. }) if !bare => {
+                    bare = true;
+                    destination.error = Some(replies::BARE.to_owned());
+                    deps.metrics.reply_diverted();
+                }
+                // Its name is none, or the connector may not write there.
+                Err(PublishError::Refused { reason, .. }) if topic != *default => {
+                    let why = format!("the reply topic `{topic}` cannot be written: {reason}");
+                    destination = Destination::default_topic(default, why);
+                    deps.metrics.reply_diverted();
                 }
                 Err(PublishError::UnknownTopic { .. }) if topic != *default => {
                     let why = format!("the reply topic `{topic}` does not exist");
@@ -117,9 +141,7 @@ impl Posting<'_> {
             let none: &mut Option<fn()> = &mut None;
             match publish(&deps.replies, record.clone(), settings, none).await {
                 Ok(()) => break,
-                Err(PublishError::TooLarge { .. }) if record.payload.is_some() => {
-                    record = dead_letters::without_value(record);
-                }
+                Err(PublishError::TooLarge { .. }) if dead_letters::shrink(&mut record) => {}
                 Err(error) => {
                     retry.complain(self.command, &topic, &error);
                     retry.wait(gone).await?;

@@ -17,6 +17,14 @@ const REPLY_PARTITION: &str = "kafka_replyPartition";
 /// Says why a reply did not go where its command wanted it.
 const REPLY_ERROR: &str = "wms_reply_error";
 
+/// Said where a reply has neither its command's key nor its correlation.
+pub(super) const BARE: &str =
+    "the command's key or kafka_correlationId is too large to come back on a reply";
+/// The most characters a text of a shortened reply has.
+const SHORT: usize = 500;
+/// The most names a list of a shortened reply has.
+const FEW: usize = 20;
+
 /// Where a reply goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
@@ -130,6 +138,35 @@ pub fn record(
     }
 }
 
+/// Shortens what may be long in a reply that is too large also without its result. Whether there
+/// was anything to shorten.
+pub fn shorten(reply: &mut CommandReply) -> bool {
+    let mut shortened = reply.ignored_fields.len() > FEW;
+    reply.ignored_fields.truncate(FEW);
+    let texts = [&mut reply.command_id, &mut reply.account, &mut reply.message]
+        .into_iter()
+        .chain(&mut reply.field)
+        .chain(&mut reply.document_number)
+        .chain(&mut reply.vendor_reference)
+        .chain(&mut reply.vendor_code)
+        .chain(&mut reply.vendor_message)
+        .chain(&mut reply.vendor_request_id)
+        .chain(&mut reply.ignored_fields);
+    for text in texts {
+        if text.chars().nth(SHORT).is_some() {
+            *text = text.chars().take(SHORT - 1).chain(['…']).collect();
+            shortened = true;
+        }
+    }
+    shortened
+}
+
+/// Leaves away what a command can make as large as it likes.
+pub fn strip(record: &mut OutgoingRecord) {
+    record.key = None;
+    record.headers.retain(|header| header.0 != CORRELATION_ID);
+}
+
 fn headers(
     command: &Record,
     reply: &CommandReply,
@@ -235,6 +272,26 @@ mod tests {
         ] {
             assert_eq!(Form::of(json, &to(topic), "wms.replies"), form);
         }
+    }
+
+    #[test]
+    fn a_shortened_reply_says_the_same() {
+        let at = Coordinates { topic: "t".into(), partition: 0, offset: 0 };
+        let outcome = super::super::outcome::Outcome::begun_before();
+        let epoch = Timestamp::UNIX_EPOCH;
+        let subject = Default::default();
+        let mut reply = super::super::outcome::reply(&subject, &at, &outcome, 0, epoch, epoch);
+        let untouched = reply.clone();
+        assert!(!shorten(&mut reply));
+        assert_eq!(reply, untouched);
+        reply.command_id = "仓".repeat(100_000);
+        reply.ignored_fields = (0..1_000).map(|n| format!("{n}{}", "x".repeat(1_000))).collect();
+        assert!(shorten(&mut reply));
+        assert_eq!(reply.command_id, format!("{}…", "仓".repeat(SHORT - 1)));
+        assert_eq!(reply.ignored_fields.len(), FEW);
+        assert!(reply.ignored_fields.iter().all(|field| field.chars().count() == SHORT));
+        assert_eq!(reply.message, untouched.message);
+        assert!(!shorten(&mut reply));
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub struct Settings {
     pub connector_name: String,
     /// The most calls at once.
     pub max_in_flight: usize,
-    /// The most calls at once of one account, so that a slow one leaves room for the others.
+    /// The most calls at once of one account. However many it may, a part of `max_in_flight` is
+    /// kept for each account.
     pub max_in_flight_per_account: usize,
     /// The most records between the lowest unfinished and the highest fetched of a partition.
     pub window: usize,
@@ -62,7 +63,7 @@ impl Default for Settings {
             dead_letter_topics: BTreeMap::new(),
             connector_name: "wms-connector".to_owned(),
             max_in_flight: 256,
-            max_in_flight_per_account: 192,
+            max_in_flight_per_account: 256,
             window: 1000,
             max_buffered_bytes: 256 << 20,
             call_timeout: Duration::from_secs(30),

@@ -13,9 +13,13 @@ pub struct Commands {
     pub group_protocol: GroupProtocol,
     /// How many commands are worked on at a time. Default: 256.
     pub max_in_flight: usize,
+    /// How many of them may be one account's. Default: 256.
+    pub max_in_flight_per_account: usize,
     /// How many records of a partition may lie between the oldest unfinished and the newest
     /// fetched one. Default: 1,000.
     pub window: usize,
+    /// How many bytes of commands are held in memory, of all partitions. Default: 256 MiB.
+    pub max_buffered_bytes: u64,
     /// The topics that a command may name for its reply; `*` stands for any text. Default:
     /// the reply topic's name (`wms.replies`), and that followed by `.*`.
     pub reply_topics: Vec<String>,
@@ -27,6 +31,8 @@ pub struct Commands {
     pub retry: Retry,
     /// `[commands.circuit]`
     pub circuit: Circuit,
+    /// `[commands.reading]`
+    pub reading: Reading,
 }
 
 /// The protocol of the consumer group.
@@ -69,6 +75,33 @@ pub struct Circuit {
     pub probe_after: Duration,
 }
 
+/// `[commands.reading]`: how much one command may ask of whoever reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The largest value. Default: 8 MiB.
+    pub max_bytes: u64,
+    /// The most fields, items and map entries in it. Default: 500,000.
+    pub max_values: usize,
+    /// How deep it may be nested. Default: 64.
+    pub max_depth: usize,
+}
+
+/// What reads JSON by itself goes no deeper.
+const DEEPEST: usize = 100;
+
+impl Reading {
+    fn read(mut section: Section<'_>) -> Option<Self> {
+        let max_bytes = section.size("max_bytes");
+        let max_values = section.count("max_values");
+        let max_depth = section.count("max_depth");
+        if max_depth.is_some_and(|depth| depth > DEEPEST) {
+            section.problem("max_depth", format_args!("is more than {DEEPEST}; lower it"));
+        }
+        section.finish();
+        Some(Self { max_bytes: max_bytes?, max_values: max_values?, max_depth: max_depth? })
+    }
+}
+
 impl Commands {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let group_id = section.text("group_id");
@@ -77,7 +110,9 @@ impl Commands {
             &[("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)],
         );
         let max_in_flight = section.count("max_in_flight");
+        let max_in_flight_per_account = section.count("max_in_flight_per_account");
         let window = section.count("window");
+        let max_buffered_bytes = section.size("max_buffered_bytes");
         let reply_topics = section.texts("reply_topics");
         let call_timeout = section.duration("call_timeout");
         let ignored_fields = section.choice(
@@ -86,17 +121,21 @@ impl Commands {
         );
         let retry = Retry::read(section.section("retry"));
         let circuit = Circuit::read(section.section("circuit"));
+        let reading = Reading::read(section.section("reading"));
         section.finish();
         Some(Self {
             group_id: group_id?,
             group_protocol: group_protocol?,
             max_in_flight: max_in_flight?,
+            max_in_flight_per_account: max_in_flight_per_account?,
             window: window?,
+            max_buffered_bytes: max_buffered_bytes?,
             reply_topics: reply_topics?,
             call_timeout: call_timeout?,
             ignored_fields: ignored_fields?,
             retry: retry?,
             circuit: circuit?,
+            reading: reading?,
         })
     }
 }

@@ -54,6 +54,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.commands.group_id, "wms-connector");
     assert_eq!(config.commands.group_protocol, GroupProtocol::Classic);
     assert_eq!(config.commands.max_in_flight, 256);
+    assert_eq!(config.commands.max_in_flight_per_account, 256);
+    assert_eq!(config.commands.max_buffered_bytes, 256 * 1024 * 1024);
     assert_eq!(config.commands.window, 1000);
     assert_eq!(config.commands.reply_topics, ["wms.replies", "wms.replies.*"]);
     assert_eq!(config.commands.call_timeout, Duration::from_secs(30));

@@ -99,6 +99,22 @@ pub enum Unrecognized {
     Undecodable(String),
 }
 
+impl Unrecognized {
+    /// Every reason without its details.
+    pub const REASONS: [&'static str; 4] =
+        ["unknown-type", "retyped", "unknown-user", "undecodable"];
+
+    /// The reason without its details: one of [`Self::REASONS`].
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownType => "unknown-type",
+            Self::Retyped => "retyped",
+            Self::UnknownUser => "unknown-user",
+            Self::Undecodable(_) => "undecodable",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 mod account;
 mod call;
 pub mod command;
+mod country;
 mod event;
 pub mod json;
 mod reply;
@@ -18,6 +19,7 @@ pub use call::{
     VendorAnswer, Verdict,
 };
 pub use command::{Command, Operation};
+pub use country::is_country;
 pub use event::{Event, EventId, EventType, Unrecognized};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};
 pub use secret::Secret;

@@ -39,6 +39,53 @@ pub enum ReplyCategory {
     Other,
 }
 
+impl ReplyCategory {
+    /// Every one.
+    pub const ALL: [Self; 15] = [
+        Self::None,
+        Self::Unreadable,
+        Self::Invalid,
+        Self::Duplicate,
+        Self::NotFound,
+        Self::WrongState,
+        Self::OutOfStock,
+        Self::Refused,
+        Self::Configuration,
+        Self::Unauthorized,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::Uncertain,
+        Self::Expired,
+        Self::Other,
+    ];
+
+    /// As its reply writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Unreadable => "UNREADABLE",
+            Self::Invalid => "INVALID",
+            Self::Duplicate => "DUPLICATE",
+            Self::NotFound => "NOT_FOUND",
+            Self::WrongState => "WRONG_STATE",
+            Self::OutOfStock => "OUT_OF_STOCK",
+            Self::Refused => "REFUSED",
+            Self::Configuration => "CONFIGURATION",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Throttled => "THROTTLED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Uncertain => "UNCERTAIN",
+            Self::Expired => "EXPIRED",
+            Self::Other => "OTHER",
+        }
+    }
+
+    /// The one of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.name() == name)
+    }
+}
+
 /// `wms.commands.CommandReply`, field for field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,4 +120,18 @@ pub struct CommandReply {
     pub received_at: i64,
     /// Milliseconds since the epoch.
     pub completed_at: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_category_has_the_name_that_its_reply_writes() {
+        for category in ReplyCategory::ALL {
+            assert_eq!(serde_json::to_value(category).unwrap(), category.name());
+            assert_eq!(ReplyCategory::of_name(category.name()), Some(category));
+        }
+        assert_eq!(ReplyCategory::of_name("none"), None);
+    }
 }

@@ -6,7 +6,9 @@
 mod admin;
 mod client;
 mod headers;
+mod led_topic;
 mod publisher;
+mod range;
 mod reader;
 mod settings;
 
@@ -15,7 +17,9 @@ pub use admin::{
 };
 pub use client::LoggingContext;
 pub use headers::{CloudEvent, Headers, TraceParent, printable};
+pub use led_topic::{LedTopic, Role, WriteError};
 pub use publisher::{OutgoingRecord, PublishError, Publisher};
+pub use range::{PartitionBounds, RangeError, RangeReader};
 pub use rdkafka::ClientConfig;
 pub use reader::{From, ReadRecord, TopicReader};
 pub use settings::{ClientSettings, GroupProtocol};

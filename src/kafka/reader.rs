@@ -7,7 +7,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::Headers as _,
+    message::{BorrowedMessage, Headers as _},
 };
 
 use super::{Headers, admin::Quiet};
@@ -21,6 +21,8 @@ pub struct ReadRecord {
     pub key: Option<Vec<u8>>,
     pub payload: Option<Vec<u8>>,
     pub headers: Headers,
+    /// Milliseconds since the epoch.
+    pub timestamp: Option<i64>,
 }
 
 impl fmt::Debug for ReadRecord {
@@ -34,6 +36,22 @@ impl fmt::Debug for ReadRecord {
 }
 
 impl ReadRecord {
+    pub(super) fn of(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().map(|headers| {
+            let owned = |value: &[u8]| value.to_vec();
+            headers.iter().map(|h| (h.key.to_owned(), h.value.map(owned))).collect()
+        });
+        Self {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
+            timestamp: message.timestamp().to_millis(),
+        }
+    }
+
     /// The last header of that name, as text.
     pub fn header(&self, name: &str) -> Option<String> {
         let value = self.headers.iter().rev().find(|(header, _)| header == name)?.1.as_deref()?;
@@ -100,20 +118,7 @@ impl TopicReader {
             // The end of a partition is not the end of reading.
             Err(KafkaError::PartitionEOF(_)) => None,
             Err(error) => Some(Err(error)),
-            Ok(message) => {
-                let headers = message.headers().map(|headers| {
-                    let owned = |value: &[u8]| value.to_vec();
-                    headers.iter().map(|h| (h.key.to_owned(), h.value.map(owned))).collect()
-                });
-                Some(Ok(ReadRecord {
-                    topic: message.topic().to_owned(),
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    key: message.key().map(<[u8]>::to_vec),
-                    payload: message.payload().map(<[u8]>::to_vec),
-                    headers: headers.unwrap_or_default(),
-                }))
-            }
+            Ok(message) => Some(Ok(ReadRecord::of(&message))),
         }
     }
 }

@@ -57,14 +57,28 @@ impl ClientSettings {
     /// `message.timeout.ms` lies below `timeout` because librdkafka reports a failure up to a
     /// second late, and its default of 300 s would outlive every HTTP caller.
     pub fn producer(&self, timeout: Duration) -> ClientConfig {
+        self.lingering_producer(timeout, "0")
+    }
+
+    /// The same for replies: a key's next command does not wait for the one before to be confirmed,
+    /// and a request for every single one costs more processor time than its call, here and at the
+    /// broker.
+    pub fn reply_producer(&self, timeout: Duration) -> ClientConfig {
+        self.lingering_producer(timeout, "5")
+    }
+
+    fn lingering_producer(&self, timeout: Duration, linger_ms: &str) -> ClientConfig {
         let mut config = self.common();
         let message_timeout =
             timeout.saturating_sub(Duration::from_millis(1_500)).max(timeout / 2).as_millis();
         config
             // Waiting for company costs every single webhook the wait; under load batches fill
             // by themselves while requests are in flight.
-            .set("linger.ms", "0")
+            .set("linger.ms", linger_ms)
             .set("compression.type", "lz4")
+            // How long a missing topic is taken for one that is just being made. A command that
+            // names a reply topic that does not exist would wait the default of 30 s.
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("queue.buffering.max.kbytes", "131072")
             .set("queue.buffering.max.messages", "200000");
         for (name, value) in &self.producer {
@@ -81,9 +95,25 @@ impl ClientSettings {
         config
     }
 
+    /// A producer whose transactions carry a fixed id: whoever takes the id fences the one before.
+    pub fn transactional(&self, id: &str, timeout: Duration) -> ClientConfig {
+        let mut config = self.producer(timeout);
+        // Not above the broker's `transaction.max.timeout.ms`, and never below the message's own.
+        config.set("transactional.id", id).set("transaction.timeout.ms", "30000");
+        config
+    }
+
     /// The consumer of the command topics.
     pub fn command_consumer(&self, group_id: &str, protocol: GroupProtocol) -> ClientConfig {
-        let mut config = self.bounded_consumer();
+        let mut config = self.bounded_consumer(&[
+            // What is fetched ahead of a full window is thrown away when the partition pauses, and
+            // fetched again: little ahead is enough, and costs little however many wait.
+            ("queued.min.messages", "1000"),
+            // With so little ahead the queue is often full for a moment; by default the next fetch
+            // would then come a second later.
+            ("fetch.queue.backoff.ms", "10"),
+            ("fetch.message.max.bytes", "262144"),
+        ]);
         config.set("group.id", group_id).set("auto.offset.reset", "earliest");
         match protocol {
             GroupProtocol::Classic => {
@@ -101,7 +131,7 @@ impl ClientSettings {
 
     /// A consumer that assigns its partitions itself and commits nothing.
     pub fn reader(&self) -> ClientConfig {
-        let mut config = self.bounded_consumer();
+        let mut config = self.bounded_consumer(&[]);
         // librdkafka wants a group's name even where no group is joined.
         config
             .set("group.id", "wms-connector-reader")
@@ -110,9 +140,13 @@ impl ClientSettings {
         config
     }
 
-    fn bounded_consumer(&self) -> ClientConfig {
+    /// `defaults` are the ones of this consumer, which the user may set otherwise.
+    fn bounded_consumer(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = self.common();
         config.set("queued.max.messages.kbytes", "16384").set("fetch.wait.max.ms", "100");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
         for (name, value) in &self.consumer {
             config.set(name, value);
         }
@@ -141,8 +175,21 @@ mod tests {
         assert_eq!(producer.get("enable.idempotence"), Some("true"));
         assert_eq!(producer.get("partitioner"), Some("murmur2_random"));
         let consumer = settings.command_consumer("g", GroupProtocol::Classic);
+        assert_eq!(settings.reply_producer(Duration::from_secs(5)).get("acks"), Some("all"));
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
         assert_eq!(consumer.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn what_consumers_hold_is_bounded_and_the_users() {
+        let mut settings = ClientSettings::default();
+        let consumer = settings.command_consumer("g", GroupProtocol::Classic);
+        assert_eq!(consumer.get("queued.max.messages.kbytes"), Some("16384"));
+        assert_eq!(consumer.get("queued.min.messages"), Some("1000"));
+        settings.consumer.insert("queued.min.messages".into(), "7".into());
+        let consumer = settings.command_consumer("g", GroupProtocol::Consumer);
+        assert_eq!(consumer.get("queued.min.messages"), Some("7"));
+        assert_eq!(settings.reader().get("queued.max.messages.kbytes"), Some("16384"));
     }
 
     #[test]

@@ -11,10 +11,17 @@ use crate::domain::{
     Verified, Webhook,
 };
 
+mod bounds;
+#[cfg(test)]
+mod cells_tests;
 #[cfg(test)]
 mod codes_page_tests;
 pub mod jfwms;
 pub mod qianyi;
+#[cfg(test)]
+mod round_trip_tests;
+#[cfg(test)]
+mod signature_tests;
 
 /// The types of webhooks of one vendor, known without an account of it.
 #[derive(Debug)]

@@ -89,10 +89,7 @@ pub(super) async fn discard(mut body: BodyDataStream) {
 
 /// The fields of a form, if the body is one: multipart or url-encoded, texts exactly as sent.
 /// `None` when the content is something else or not readable as a form.
-pub(super) async fn form(
-    content_type: Option<&str>,
-    body: &Bytes,
-) -> Option<Vec<(String, String)>> {
+pub async fn form(content_type: Option<&str>, body: &Bytes) -> Option<Vec<(String, String)>> {
     let content_type = content_type?;
     let media_type = content_type.split(';').next()?.trim();
     if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

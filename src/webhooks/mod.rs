@@ -37,7 +37,9 @@ use crate::{
     vendors::Vendor,
 };
 
+pub use body::form as form_fields;
 pub use server::WebhookServer;
+pub use source::sender;
 use spool::Spool;
 
 /// What to do with signed data that comes back under another type.

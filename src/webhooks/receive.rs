@@ -117,6 +117,10 @@ fn declare_account(metrics: &Metrics, account: &Account) {
     for form in account.vendor.signature_forms() {
         metrics.signature_form(name, form, false);
     }
+    for reason in Unrecognized::REASONS {
+        metrics.unrecognized_exists(name, reason);
+    }
+    metrics.unknown_users_exist(name);
     metrics.stock_gaps_exist(name);
 }
 
@@ -191,12 +195,14 @@ async fn process(
 ) -> Done {
     let account = &state.account;
     let settings = &webhooks.settings;
-    let forwarded: Vec<&str> = parts
+    // Bytes that are no text must not hide what a proxy wrote behind them.
+    let forwarded: Vec<_> = parts
         .headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
+    let forwarded: Vec<&str> = forwarded.iter().map(|value| &**value).collect();
     let sender = source::sender(peer, &forwarded, &settings.trusted_proxies);
     if !account.allowed_sources.is_empty() && !source::contains(&account.allowed_sources, sender) {
         tracing::warn!(account = %account.name, %sender, "a webhook came from an address that is not allowed");
@@ -316,23 +322,17 @@ async fn publish(
     let decoded = if retyped {
         Err(Unrecognized::Retyped)
     } else {
-        account.vendor.decode(&webhook, &|user| owner(account, user))
+        account.vendor.decode(&webhook, &|user| owner(&webhooks.metrics, account, user))
     };
-    let (record, outcome) = match decoded {
-        Ok(event) => match record::event(webhooks, &sinks.encoders, account, &webhook, &event) {
-            Ok(record) => (record, Outcome::Accepted),
-            Err(reason) => (
-                record::unrecognized(
-                    webhooks,
-                    account,
-                    &webhook,
-                    &Unrecognized::Undecodable(reason),
-                ),
-                Outcome::Unrecognized,
-            ),
-        },
+    let made = decoded.and_then(|event| {
+        record::event(webhooks, &sinks.encoders, account, &webhook, &event)
+            .map_err(Unrecognized::Undecodable)
+    });
+    let (record, outcome) = match made {
+        Ok(record) => (record, Outcome::Accepted),
         Err(reason) => {
             tracing::warn!(account = %account.name, %reason, "an authentic webhook fits no topic");
+            webhooks.metrics.unrecognized(account.name.as_str(), reason.reason());
             (record::unrecognized(webhooks, account, &webhook, &reason), Outcome::Unrecognized)
         }
     };
@@ -355,13 +355,17 @@ async fn publish(
     }
 }
 
-/// Whose webhook it is when several accounts share one client of the vendor.
-fn owner(account: &Account, user: Option<&str>) -> Option<AccountName> {
+/// Whose webhook it is when several accounts share one client of the vendor. Users that nobody
+/// configured are counted, wherever they go.
+fn owner(metrics: &Metrics, account: &Account, user: Option<&str>) -> Option<AccountName> {
     if account.users.accounts.is_empty() {
         return Some(account.name.clone());
     }
     let configured = user.and_then(|user| account.users.accounts.get(user)).cloned();
-    configured.or_else(|| account.users.strangers_are_ours.then(|| account.name.clone()))
+    configured.or_else(|| {
+        metrics.unknown_user(account.name.as_str());
+        account.users.strangers_are_ours.then(|| account.name.clone())
+    })
 }
 
 /// The state behind these locks is valid at every step, so a panic elsewhere does not spoil it.

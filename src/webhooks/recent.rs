@@ -10,6 +10,10 @@ use jiff::Timestamp;
 
 use crate::domain::EventId;
 
+/// So much of a type's name is kept. The signature does not cover the type: a sender could fill
+/// the memory with long ones.
+const TYPE_NAME_LENGTH: usize = 64;
+
 /// What the window knows of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -58,7 +62,7 @@ impl Recent {
             return Seen::Duplicate;
         }
         match self.types.get(signed_digest) {
-            Some((first_type, _)) if first_type != type_name => {
+            Some((first_type, _)) if *first_type != shortened(type_name) => {
                 Seen::Retyped { first_type: first_type.clone() }
             }
             Some(_) | None => Seen::New,
@@ -81,7 +85,7 @@ impl Recent {
             self.forget_first();
         }
         *self.events.entry(id.clone()).or_insert(0) += 1;
-        self.types.entry(signed_digest).or_insert_with(|| (type_name.to_owned(), 0)).1 += 1;
+        self.types.entry(signed_digest).or_insert_with(|| (shortened(type_name), 0)).1 += 1;
         self.order.push_back((now, id, signed_digest));
     }
 
@@ -110,6 +114,10 @@ impl Recent {
             }
         }
     }
+}
+
+fn shortened(type_name: &str) -> String {
+    type_name.chars().take(TYPE_NAME_LENGTH).collect()
 }
 
 #[cfg(test)]
@@ -145,6 +153,35 @@ mod tests {
             Seen::Retyped { first_type: "move".into() }
         );
         assert_eq!(recent.look(&id("3"), &[2; 16], "convert", at(1)), Seen::New);
+    }
+
+    /// Two equal webhooks at once are both published, before either is remembered.
+    #[test]
+    fn equal_webhooks_at_once_are_forgotten_one_by_one() {
+        let mut recent = Recent::new(Duration::from_secs(10), 100);
+        assert_eq!(recent.look(&id("1"), &[1; 16], "order", at(0)), Seen::New);
+        assert_eq!(recent.look(&id("1"), &[1; 16], "order", at(0)), Seen::New);
+        recent.remember(id("1"), [1; 16], "order", at(0));
+        recent.remember(id("1"), [1; 16], "order", at(5_000));
+        assert_eq!(recent.look(&id("1"), &[1; 16], "order", at(12_000)), Seen::Duplicate);
+        assert_eq!(
+            recent.look(&id("2"), &[1; 16], "move", at(12_000)),
+            Seen::Retyped { first_type: "order".into() }
+        );
+        assert_eq!(recent.look(&id("1"), &[1; 16], "order", at(15_000)), Seen::New);
+        assert_eq!((recent.order.len(), recent.events.len(), recent.types.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn of_a_long_type_only_the_beginning_is_kept() {
+        let mut recent = Recent::new(Duration::from_secs(10), 100);
+        let long = "仓".repeat(100_000);
+        recent.remember(id("1"), [1; 16], &long, at(0));
+        assert_eq!(recent.look(&id("2"), &[1; 16], &long, at(1)), Seen::New);
+        assert_eq!(
+            recent.look(&id("2"), &[1; 16], "order", at(1)),
+            Seen::Retyped { first_type: "仓".repeat(64) }
+        );
     }
 
     #[test]

@@ -51,7 +51,7 @@
 //! | `DRILL_KEYS` | 50 | 1,000 | keys they are spread over |
 //! | `DRILL_KILLS` | 2 | 20 | how often a process is killed with `kill -9` |
 //! | `DRILL_PROCESSES` | 3 | 3 | processes in the middle; there is one before and after |
-//! | `DRILL_TOKENS` | `file` | `file` | `[tokens] store`: `file` or `topic` |
+//! | `DRILL_TOKENS` | `topic` | `topic` | `[tokens] store`: `topic` or `file` |
 //! | `DRILL_SEED` | 1 | 1 | of the faults, the moments and the processes that are chosen |
 //! | `DRILL_PATIENCE_SECONDS` | 60 | 60 | it fails when no command was answered for so long |
 //! | `DRILL_LIMIT_MINUTES` | 3 | 30 | it fails when it takes longer |
@@ -65,6 +65,7 @@
 //! | `examples` | runs the programs of `examples/` |
 //! | `kafka` | `Broker`: start, `kill9`, `stop`, `freeze`, `restart` |
 //! | `registry` | `Registry`: register, compatibility, decode, encode |
+//! | `registry_front` | a registry in front of it that knows GUIDs and may be away |
 //! | `python` | runs the scripts of `tests/interop/` |
 //! | `parts` | fetches what the above are made of |
 //! | `vendor` | webhooks as the vendors send them, signed by the tests themselves |

@@ -5,7 +5,9 @@ mod events;
 mod limits;
 mod observed;
 mod published;
+mod registry;
 mod signatures;
+mod tenants;
 mod unrecognized;
 
 use wms_connector::app::Parts;
@@ -17,7 +19,9 @@ pub(crate) fn register(suite: &mut Suite) {
     events::register(suite);
     limits::register(suite);
     observed::register(suite);
+    registry::register(suite);
     signatures::register(suite);
+    tenants::register(suite);
     unrecognized::register(suite);
 }
 

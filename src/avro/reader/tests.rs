@@ -5,6 +5,8 @@ use super::*;
 
 #[path = "properties.rs"]
 mod properties;
+#[path = "writers.rs"]
+mod writers;
 
 fn reader() -> CommandReader {
     CommandReader::new(None, Limits::default())

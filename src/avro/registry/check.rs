@@ -81,6 +81,10 @@ impl Registry {
         let Some(latest) = self.latest(subject).await? else {
             return Ok(State::Missing);
         };
+        // Somebody else may have registered it with its attributes in another order.
+        if let Some(id) = self.look_up_normalized(subject, known.text).await? {
+            return Ok(State::Present { id });
+        }
         let path = ["compatibility", "subjects", subject, "versions", "latest"];
         let request = self
             .request(Method::POST, &path, &[("verbose", "true")])
@@ -88,6 +92,8 @@ impl Registry {
         let verdict: Compatibility =
             match self.ask(request, || format!("subject `{subject}`")).await {
                 Ok(verdict) => verdict,
+                // The subject went away after it was asked for.
+                Err(RegistryError::NotFound(_)) => return Ok(State::Missing),
                 // Confluent answers 422 where one of the two schemas is none.
                 Err(RegistryError::Refused { message, .. }) => {
                     Compatibility { is_compatible: false, messages: vec![message] }

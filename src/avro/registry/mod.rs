@@ -210,8 +210,26 @@ impl Registry {
 
     /// The id of a schema's text under a subject, if it is registered there.
     pub async fn look_up(&self, subject: &str, schema: &str) -> Result<Option<u32>, RegistryError> {
+        self.look_up_with(subject, schema, &[]).await
+    }
+
+    /// The same, whatever the order of the schema's attributes.
+    pub async fn look_up_normalized(
+        &self,
+        subject: &str,
+        schema: &str,
+    ) -> Result<Option<u32>, RegistryError> {
+        self.look_up_with(subject, schema, &[("normalize", "true")]).await
+    }
+
+    async fn look_up_with(
+        &self,
+        subject: &str,
+        schema: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<u32>, RegistryError> {
         let request = self
-            .request(Method::POST, &["subjects", subject], &[])
+            .request(Method::POST, &["subjects", subject], query)
             .json(&json!({ "schema": schema }));
         match self.ask::<IdAnswer>(request, || format!("schema under `{subject}`")).await {
             Ok(answer) => Ok(Some(answer.id)),
@@ -372,3 +390,5 @@ fn decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

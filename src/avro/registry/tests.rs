@@ -121,6 +121,7 @@ async fn a_subject_is_present_compatible_incompatible_or_missing() {
     ] {
         let mut script = Script::default()
             .on("POST", "/subjects/t-value", look_up.0, look_up.1)
+            .on("POST", "/subjects/t-value?normalize=true", 404, no_such(40403))
             .on("GET", "/subjects/t-value/versions/latest", 404, no_such(40401));
         if let Some(latest) = latest {
             let body = json!({"id": 1, "schema": latest});
@@ -133,6 +134,68 @@ async fn a_subject_is_present_compatible_incompatible_or_missing() {
         let subject = Subject::of_topic("t", RECORD);
         let states = registry.check_all(std::slice::from_ref(&subject)).await.unwrap();
         assert_eq!(states, [SubjectState { subject, state: expected }]);
+    }
+}
+
+/// What the two registries answer beside the plain cases.
+#[tokio::test]
+async fn the_registries_ways_are_understood() {
+    let ours = text_of(RECORD);
+    let older = ours.replace(r#""name": "shop""#, r#""name": "store""#);
+    let refused = |message: &str| State::Incompatible {
+        message: format!(
+            "the registry refuses it against an earlier version (the latest would fit){message}"
+        ),
+    };
+    let no_schema = (404, no_such(40403));
+    for (what, normalized, verdict, expected) in [
+        (
+            "registered by somebody who orders the attributes otherwise",
+            (200, json!({"id": 8})),
+            (500, json!({})),
+            State::Present { id: 8 },
+        ),
+        (
+            "Confluent's verbose messages",
+            no_schema.clone(),
+            (200, json!({"is_compatible": false, "messages": ["{errorType:'X'}", "{oldSchema}"]})),
+            refused(": {errorType:'X'}; {oldSchema}"),
+        ),
+        (
+            "Confluent's 422 for a registered schema that is none",
+            no_schema.clone(),
+            (422, json!({"error_code": 42201, "message": "Invalid schema"})),
+            refused(": Invalid schema"),
+        ),
+        (
+            "a version that went away meanwhile",
+            no_schema.clone(),
+            (404, no_such(40402)),
+            State::Missing,
+        ),
+    ] {
+        let (registry, _) = Script::default()
+            .on("POST", "/subjects/t-value", 404, no_such(40403))
+            .on("GET", "/subjects/t-value/versions/latest", 200, json!({"id": 1, "schema": older}))
+            .on("POST", "/subjects/t-value?normalize=true", normalized.0, normalized.1)
+            .on("POST", COMPATIBILITY, verdict.0, verdict.1)
+            .registry()
+            .await;
+        let subject = Subject::of_topic("t", RECORD);
+        let states = registry.check_all(&[subject]).await.unwrap();
+        assert_eq!(states[0].state, expected, "{what}");
+    }
+    // 409 is Confluent's word for incompatible on registering, Apicurio's too; 422 for no schema.
+    for status in [409, 422] {
+        let body = json!({"error_code": i64::from(status), "message": "READER_FIELD_MISSING"});
+        let (registry, _) = Script::default()
+            .on("POST", "/subjects/t-value/versions", status, body)
+            .registry()
+            .await;
+        assert_eq!(
+            registry.register("t-value", ours).await,
+            Err(RegistryError::Refused { status, message: "READER_FIELD_MISSING".into() })
+        );
     }
 }
 

@@ -250,6 +250,58 @@ mod tests {
         }
     }
 
+    /// The guide's table, word by word.
+    const GUIDE: &str = include_str!("samples/codes.txt");
+
+    #[test]
+    fn the_guides_table_is_whole() {
+        let mut listed = Vec::new();
+        for line in GUIDE.lines() {
+            let (name, rest) = line.split_once('(').unwrap();
+            let number: i64 = rest.split_once(',').unwrap().0.parse().unwrap();
+            let code = Code::of(number).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(code.name(), name, "{number}");
+            listed.push(number);
+        }
+        assert_eq!(listed.len(), 83);
+        let further: Vec<i64> =
+            Code::ALL.iter().map(|c| c.number()).filter(|n| !listed.contains(n)).collect();
+        // Success, and what was met in use and is not in the guide.
+        let met =
+            [-1, 0, 10000, 10015, 10016, 10017, 10018, 10050, 10051, 10052, 50038, 50060, 50071];
+        assert_eq!(further, met);
+    }
+
+    #[test]
+    fn class_and_category_agree() {
+        use ReplyCategory as C;
+        for code in Code::ALL {
+            let agrees = match code.class() {
+                Class::Success | Class::Accepted => code.category() == C::None,
+                Class::AlreadyCancelled => code.category() == C::WrongState,
+                Class::Duplicate => code.category() == C::Duplicate,
+                Class::NotFound => code.category() == C::NotFound,
+                Class::InProgress => code.category() == C::Uncertain,
+                Class::Transient | Class::NonceRepeated => code.category() == C::Unavailable,
+                Class::SessionExpired => code.category() == C::Unauthorized,
+                Class::ClockSkew | Class::NonceFormat => code.category() == C::Configuration,
+                Class::Misconfigured => {
+                    matches!(code.category(), C::Configuration | C::Unauthorized)
+                }
+                Class::Refused => matches!(
+                    code.category(),
+                    C::Invalid
+                        | C::NotFound
+                        | C::OutOfStock
+                        | C::Refused
+                        | C::WrongState
+                        | C::Duplicate
+                ),
+            };
+            assert!(agrees, "{code:?}");
+        }
+    }
+
     #[test]
     fn the_table_has_a_row_for_each_code() {
         let table = table();

@@ -212,6 +212,28 @@ fn an_asn_is_written_as_the_vendors_table_says() {
     );
 }
 
+/// The guide's long sample, but for its numbers, which it writes as texts.
+#[test]
+fn the_guides_own_asn_comes_out_of_a_command() {
+    let mut sample: Value =
+        serde_json::from_str(include_str!("samples/guide-create-asn.json")).unwrap();
+    let line = &mut sample["asnSkuVOList"][0];
+    for name in ["expectQuantity", "purchasePrice", "transferPrice", "firstLegPrice"] {
+        line[name] = serde_json::from_str(line[name].as_str().unwrap()).unwrap();
+    }
+    // The model says it, the sample leaves the default to the vendor.
+    line["skuStatus"] = json!("GOOD");
+    let command = json!({
+        "account": "qy", "asnNumber": "xx1224325212", "warehouse": "best warehouse（测试用）",
+        "trackingNumbers": ["xx1223122"], "remark": "xx122312", "currency": "CNY",
+        "firstLegCurrency": "CNY", "transferCurrency": "CNY",
+        "lines": [{"sku": "SKU1230", "quantity": 100, "purchasePrice": "10",
+            "transferPrice": "100", "firstLegPrice": "100"}],
+    });
+    let (_, _, body) = sent(&Command::CreateAsn(serde_json::from_value(command).unwrap()));
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), sample);
+}
+
 #[test]
 fn the_other_operations_are_written_as_the_tables_say() {
     for (command, path, service_type, body) in [
@@ -263,6 +285,14 @@ fn what_the_vendor_would_refuse_is_refused_by_its_path() {
         ("recipient.city", vec![("/recipient/city", long(51))]),
         ("recipient.postCode", vec![("/recipient/postCode", Value::Null)]),
         ("recipient.address1", vec![("/recipient/address1", json!(" "))]),
+        ("recipient.province", vec![("/recipient/province", long(101))]),
+        ("recipient.city", vec![("/recipient/city", Value::Null)]),
+        ("recipient.postCode", vec![("/recipient/postCode", long(51))]),
+        ("recipient.address1", vec![("/recipient/address1", long(256))]),
+        ("recipient.address2", vec![("/recipient/address2", long(256))]),
+        ("recipient.district", vec![("/recipient/district", long(51))]),
+        ("recipient.email", vec![("/recipient/email", long(256))]),
+        ("recipient.buyerId", vec![("/recipient/buyerId", long(256))]),
         ("recipient.phone", vec![("/recipient/phone", long(51))]),
         ("recipient.country", vec![("/recipient/country", json!("UK"))]),
         ("recipient.country", vec![("/recipient/country", json!("gb"))]),
@@ -298,7 +328,9 @@ fn what_the_vendor_would_refuse_is_refused_by_its_path() {
         ("trackingNumbers", vec![("/trackingNumbers", json!(["a", "b"]))]),
         ("currency", vec![("/currency", Value::Null)]),
         ("firstLegCurrency", vec![("/firstLegCurrency", json!("KRW"))]),
+        ("transferCurrency", vec![("/transferCurrency", json!("HKD"))]),
         ("containerModel", vec![("/containerModel", json!("41HQ"))]),
+        ("lines[0].sku", vec![("/lines/0/sku", json!(" "))]),
         ("lines", vec![("/lines", json!([]))]),
         ("lines[1].quantity", vec![("/lines/1/quantity", json!(-1))]),
         ("lines[0].purchasePrice", vec![("/lines/0/purchasePrice", Value::Null)]),
@@ -322,6 +354,20 @@ fn what_the_vendor_would_refuse_is_refused_by_its_path() {
             "boxes[0].heightCm",
             vec![("/boxes", json!([with(a_box(1, 3), &[("/heightCm", Value::Null)])]))],
         ),
+        (
+            "boxes[0].weightGrams",
+            vec![("/boxes", json!([with(a_box(1, 3), &[("/weightGrams", Value::Null)])]))],
+        ),
+        (
+            "boxes[0].lengthCm",
+            vec![("/boxes", json!([with(a_box(1, 3), &[("/lengthCm", Value::Null)])]))],
+        ),
+        (
+            "boxes[0].widthCm",
+            vec![("/boxes", json!([with(a_box(1, 3), &[("/widthCm", Value::Null)])]))],
+        ),
+        ("boxes[0].lines", vec![("/boxes", json!([with(a_box(1, 3), &[("/lines", json!([]))])]))]),
+        ("boxes", vec![("/boxes", json!([with(a_box(1, 3), &[("/lines/1/sku", json!("S9"))])]))]),
         ("boxes[0].lines[0].quantity", vec![("/boxes", json!([a_box(1, 0)]))]),
     ];
     let cancel_without_shop = Command::CancelOrder(

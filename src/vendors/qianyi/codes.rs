@@ -198,6 +198,22 @@ mod tests {
         }
     }
 
+    /// The vendor's lists, and what was seen in samples and captured answers.
+    #[test]
+    fn every_documented_code_is_here() {
+        let documented = "SYSTEM_ERROR SIGNATURE_ERROR APP_NOT_EXIST SERVICE_TYPE_NOT_EXIST \
+            APP_ID_CANNOT_BE_BLANK SIGNATURE_CANNOT_BE_BLANK SERVICE_TYPE_CANNOT_BE_BLANK \
+            TIMESTAMP_CANNOT_BE_BLANK SERVICE_TYPE_NOT_ALLOW sku.inventory.allocate.error \
+            logistics.platform.mapping.is.blank warehouse.sku.mapping.not.exist \
+            sku.inventory.mapping.off sku.inventory.short.need.increase cod.logistics.not.support \
+            thai9.currency.not.support order.status.cannot.operate order.id.exist \
+            SKU_NOT_EXISTS_WITH_ARGS SHOP_NOT_AUTHORIZED_OR_NOT_EXIST odo.status.can.not.operate \
+            DATA_INPUT_ERROR AUTH_001";
+        let listed: Vec<&str> = documented.split_whitespace().collect();
+        let ours: Vec<&str> = Code::ALL.iter().map(|code| code.text()).collect();
+        assert_eq!(ours, listed);
+    }
+
     #[test]
     fn class_and_category_agree() {
         for code in Code::ALL {

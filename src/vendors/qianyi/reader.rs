@@ -49,6 +49,10 @@ pub(super) struct Reader<'a> {
     path: String,
     members: Members<'a>,
     extra: Extra,
+    /// What stands beside the object in its frame.
+    frame: Extra,
+    /// The fields asked for: a member of the frame must not be taken for one of them.
+    asked: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -58,7 +62,8 @@ impl<'a> Reader<'a> {
             let at = if path.is_empty() { "bizParam" } else { path };
             Unrecognized::Undecodable(format!("{at}: not a JSON object"))
         })?;
-        Ok(Self { path: path.to_owned(), members, extra: Extra::default() })
+        let (extra, frame) = (Extra::default(), Extra::default());
+        Ok(Self { path: path.to_owned(), members, extra, frame, asked: Vec::new() })
     }
 
     /// A text; a number or boolean is taken as its text.
@@ -71,16 +76,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A whole number, also as text (`"5"`).
+    /// A whole number, also as text (`"5"`). What the text says beyond the number ("007", "2.0")
+    /// stays in `extra`.
     pub(super) fn long(&mut self, name: &str) -> Result<Option<i64>, Unrecognized> {
         let Some(raw) = self.take(name) else { return Ok(None) };
         let text = json::scalar(raw).unwrap_or_default();
-        let text = text.trim();
-        if raw.starts_with('"') && text.is_empty() {
+        if raw.starts_with('"') && text.trim().is_empty() {
             self.extra.keep(name.to_owned(), raw);
             return Ok(None);
         }
-        whole(text).map(Some).ok_or_else(|| self.undecodable(name, "a whole number is expected"))
+        let value = whole(text.trim())
+            .ok_or_else(|| self.undecodable(name, "a whole number is expected"))?;
+        if value.to_string() != text {
+            self.extra.keep(name.to_owned(), raw);
+        }
+        Ok(Some(value))
     }
 
     /// A time as text or number, with or without a zone. What is neither, and what the fields
@@ -116,13 +126,11 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Keeps members of the frame, under `$.name` where this object has one of that name. To be
-    /// called before a field is taken.
+    /// Keeps members of the frame, under their name, or under `$.name` where that is a field of
+    /// this object or taken.
     pub(super) fn keep_frame<'f>(&mut self, others: impl Iterator<Item = (&'f str, &'f str)>) {
         for (name, raw) in others {
-            let taken = self.members.iter().any(|(member, _)| member == name);
-            let name = if taken { format!("$.{name}") } else { name.to_owned() };
-            self.extra.keep(name, raw);
+            self.frame.keep(name.to_owned(), raw);
         }
     }
 
@@ -131,11 +139,19 @@ impl<'a> Reader<'a> {
         for (name, raw) in std::mem::take(&mut self.members) {
             self.extra.keep(name, raw);
         }
-        self.extra.finish()
+        let mut extra = self.extra.finish();
+        for (mut name, text) in self.frame.finish() {
+            while extra.contains_key(&name) || self.asked.contains(&name) {
+                name.insert_str(0, "$.");
+            }
+            extra.insert(name, text);
+        }
+        extra
     }
 
     /// Takes a field: the last of that name wins, the earlier ones go to `extra`. `null` is none.
     fn take(&mut self, name: &str) -> Option<&'a str> {
+        self.asked.push(name.to_owned());
         let mut taken = None;
         let extra = &mut self.extra;
         self.members.retain(|(member, raw)| {
@@ -252,14 +268,18 @@ mod tests {
     fn what_no_field_takes_is_kept_as_it_came() {
         let text = r#"{"a":1,"x":1.10,"a":2,"a":3,"y":[1],"y":{},"t":"soon","n":null}"#;
         let mut reader = Reader::new("", text).unwrap();
-        reader.keep_frame([("x", "true"), ("z", "\"w\""), ("a", "9")].into_iter());
+        let frame = [("x", "true"), ("z", "\"w\""), ("a", "9"), ("b", "8"), ("$.x", "7")];
+        reader.keep_frame(frame.into_iter());
+        assert_eq!(reader.long("b").unwrap(), None);
         assert_eq!(reader.long("a").unwrap(), Some(3));
         assert_eq!(reader.text("n").unwrap(), None);
         assert_eq!(reader.time("t"), Time::default());
         let extra: Vec<_> = reader.extra().into_iter().collect();
         let expected = [
+            ("$.$.x", "true"),
             ("$.a", "9"),
-            ("$.x", "true"),
+            ("$.b", "8"),
+            ("$.x", "7"),
             ("a", "[1,2]"),
             ("t", "\"soon\""),
             ("x", "1.10"),

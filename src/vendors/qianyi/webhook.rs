@@ -18,7 +18,7 @@ use crate::domain::{
     Answer, Content, Event, EventId, Received, Refusal, SignatureHint, Unrecognized, Unverified,
     Verified, Webhook,
 };
-use crate::vendors::OwnerOf;
+use crate::vendors::{OwnerOf, bounds};
 
 /// The one form in which the vendor signs, and its samples agree.
 pub(super) const SIGNATURE_FORM: &str = "documented";
@@ -123,7 +123,12 @@ pub(super) fn verify(
     }
     let event_id = EventId::of(qianyi.account(), &service_type, [("bizParam", &*biz_param)]);
     let mut signed_digest = [0; 16];
-    let digest = Sha256::digest(biz_param.as_bytes());
+    // The type is signed too: the same content under another type is another push, not a replay.
+    let digest = Sha256::new()
+        .chain_update(service_type.as_bytes())
+        .chain_update([0])
+        .chain_update(biz_param.as_bytes())
+        .finalize();
     signed_digest.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
     let mut members = vec![("bizParam".to_owned(), biz_param), ("timestamp".to_owned(), timestamp)];
     members.extend(frame.others);
@@ -146,6 +151,8 @@ pub(super) fn decode(
         .iter()
         .find(|event_type| event_type.name == state.type_name)
         .ok_or(Unrecognized::UnknownType)?;
+    let texts: Vec<_> = webhook.members().iter().map(|(_, text)| text.as_bytes()).collect();
+    bounds::check(&texts)?;
     let member = |name: &str| {
         webhook.members().iter().find(|(member, _)| member == name).map(|(_, text)| text.as_str())
     };

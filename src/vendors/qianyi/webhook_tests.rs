@@ -220,7 +220,7 @@ fn loose_types_decode_and_nothing_is_lost() {
             "snInfo": "{\"a\": [1]}",
             "extra": {"status": "\"A\"", "price": "1.10", "big": "12345678901234567890123"},
             "skuList": [{"sku": "5", "quantity": 3, "goodNum": 2,
-                "extra": {"damageNum": "\"\"", "x": "[null,{\"y\":1.0}]"}}]}),
+                "extra": {"goodNum": "\"2.0\"", "damageNum": "\"\"", "x": "[null,{\"y\":1.0}]"}}]}),
     );
     check(
         "PUSH_SALES_ORDER_SHIPPING_INFO",
@@ -285,6 +285,18 @@ fn a_json_frame_is_read_like_a_form_and_keeps_its_other_members() {
             Some(&json!({"$.mark": "2", "mark": "1", "trace": "{\"id\":1}"}))
         );
     }
+}
+
+/// The type is under the signature, so a push of another type with the same content is genuine.
+#[test]
+fn the_digest_of_what_is_signed_covers_the_type() {
+    let digest = |service_type: &str, biz_param: &str| {
+        verified(push(service_type, biz_param)).state().signed_digest
+    };
+    let first = digest("PUSH_TRACKING_PACKAGE", r#"{"orderNumber":"S"}"#);
+    assert_eq!(first, digest("PUSH_TRACKING_PACKAGE", r#"{"orderNumber":"S"}"#));
+    assert_ne!(first, digest("PUSH_SALES_ORDER_SHIPPING_INFO", r#"{"orderNumber":"S"}"#));
+    assert_ne!(first, digest("PUSH_TRACKING_PACKAGE", r#"{"orderNumber":"T"}"#));
 }
 
 #[test]

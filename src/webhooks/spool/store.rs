@@ -226,7 +226,7 @@ mod tests {
     fn entry(sequence: u64) -> Entry {
         let record = OutgoingRecord {
             topic: "wms.jfwms.order".into(),
-            key: (sequence % 2 == 0).then(|| b"key".to_vec()),
+            key: sequence.is_multiple_of(2).then(|| b"key".to_vec()),
             payload: Some(vec![0, 255, u8::try_from(sequence).unwrap()]),
             headers: vec![("ce_id".into(), Some(b"1".to_vec())), ("none".into(), None)],
             ..OutgoingRecord::default()

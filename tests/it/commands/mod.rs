@@ -4,8 +4,10 @@
 mod afresh;
 mod carried_out;
 mod crash;
+mod dead_letters;
 mod desk;
 mod drill;
+mod frozen;
 mod given_up;
 mod interrupted;
 mod key_order;
@@ -17,7 +19,9 @@ mod processes;
 mod refused;
 mod registry;
 mod replies;
+mod reply_limits;
 mod samples;
+mod tokens;
 mod unreadable;
 
 use crate::support::suite::Suite;
@@ -25,18 +29,22 @@ use crate::support::suite::Suite;
 pub(crate) fn register(suite: &mut Suite) {
     carried_out::register(suite);
     replies::register(suite);
+    reply_limits::register(suite);
     key_order::register(suite);
     offsets::register(suite);
     afresh::register(suite);
     once::register(suite);
     given_up::register(suite);
     refused::register(suite);
+    tokens::register(suite);
     unreadable::register(suite);
+    dead_letters::register(suite);
     registry::register(suite);
     processes::register(suite);
     crash::register(suite);
     killed::register(suite);
     interrupted::register(suite);
+    frozen::register(suite);
     metrics::register(suite);
     drill::register(suite);
 }

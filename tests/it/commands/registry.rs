@@ -1,6 +1,8 @@
 //! Commands and replies in Confluent's wire format, with a real registry.
 
-use serde_json::Value;
+use apache_avro::types::Value as AvroValue;
+use serde_json::{Value, json};
+use uuid::Uuid;
 use wms_connector::{
     avro::{self, Prefix, SCHEMA_ID_HEADER, schemas},
     domain::Operation,
@@ -11,13 +13,14 @@ use super::{
     samples::{self, Sample},
 };
 use crate::support::{
-    app::Options,
+    app::{JFWMS, Options},
     backend::{Outgoing, TestEnv},
+    registry_front::RegistryFront,
     suite::tests,
 };
 
 tests! {
-    kafka: framed_by_the_registry;
+    kafka: framed_by_the_registry, named_by_a_guid, a_registry_that_is_away_is_waited_for;
 }
 
 async fn framed_by_the_registry(env: &TestEnv) {
@@ -85,6 +88,87 @@ async fn framed_by_the_registry(env: &TestEnv) {
     let records = desk.reply_records(&topic, &[at]).await;
     let says: Value = registry.decode_json(records[0].value()).await.unwrap();
     assert_eq!((&says["status"], &says["category"]), (&"FAILED".into(), &"UNREADABLE".into()));
+    desk.close().await;
+}
+
+/// A header with a GUID, the payload bare: how Confluent's newest serializers frame a record.
+async fn named_by_a_guid(env: &TestEnv) {
+    let front = RegistryFront::start(env.registry().url()).await;
+    let url = Some(front.url().to_owned());
+    let desk = Desk::open_with(env, Options { registry: url, ..options() }).await;
+    let mut commands = Vec::new();
+    for sample in samples::all("guid") {
+        let guid = Uuid::from_u128(rand::random());
+        front.give_guid(guid, schemas::of_record(sample.operation.record()).unwrap().text);
+        let header = [&[1], guid.as_bytes().as_slice()].concat();
+        for (topic, key) in [(desk.own(sample.operation), "o"), (desk.mixed(), "m")] {
+            let number = format!("{}-{key}", sample.number);
+            let sample = sample.clone().with(number_of(&sample), number.as_str());
+            let datum = framed(&sample, 0).split_off(5);
+            let record = Outgoing::to(&topic).key(&number).value(datum);
+            commands.push((number, desk.send(record.header(SCHEMA_ID_HEADER, &header)).await));
+        }
+    }
+    let places: Vec<At> = commands.iter().map(|(_, at)| at.clone()).collect();
+    let records = desk.reply_records(&desk.default_replies(), &places).await;
+    for ((number, _), record) in commands.iter().zip(&records) {
+        let says = env.registry().decode_json(record.value()).await.unwrap();
+        assert_eq!(
+            (&says["status"], &says["documentNumber"]),
+            (&"SUCCEEDED".into(), &number.as_str().into())
+        );
+    }
+    // A GUID that the registry does not know, and a header that is none of the two.
+    for header in [[&[1][..], &[9; 16]].concat(), vec![1, 2, 3], vec![2; 17]] {
+        let datum = framed(&samples::small_order("G"), 0).split_off(5);
+        let record = Outgoing::to(desk.own(Operation::CreateOrder)).key("G").value(datum);
+        let at = desk.send(record.header(SCHEMA_ID_HEADER, header)).await;
+        let record = desk.reply_records(&desk.default_replies(), &[at]).await.remove(0);
+        let says = env.registry().decode_json(record.value()).await.unwrap();
+        assert_eq!((&says["status"], &says["category"]), (&"FAILED".into(), &"UNREADABLE".into()));
+    }
+    desk.close().await;
+}
+
+fn number_of(sample: &Sample) -> &'static str {
+    match sample.operation {
+        Operation::CreateOrder => "/orderNumber",
+        _ => "/asnNumber",
+    }
+}
+
+/// A command whose schema cannot be had now waits for the registry; what needs none goes on.
+async fn a_registry_that_is_away_is_waited_for(env: &TestEnv) {
+    let registry = env.registry();
+    let front = RegistryFront::start(registry.url()).await;
+    let url = Some(front.url().to_owned());
+    let desk = Desk::open_with(env, Options { registry: url, ..options() }).await;
+    // An older writer's schema, which the connector has not met.
+    let older = r#"{"type": "record", "name": "CancelOrder", "namespace": "wms.commands", "fields": [
+        {"name": "orderNumber", "type": "string"}, {"name": "account", "type": "string"}]}"#;
+    let id = registry.register(&env.name("older-value"), older).await.unwrap();
+    front.set_away(true);
+    let fields = [("orderNumber", "W-1"), ("account", JFWMS)];
+    let record = fields.map(|(name, value)| (name.to_owned(), AvroValue::from(value)));
+    let value = registry.encode(id, AvroValue::Record(record.into())).await.unwrap();
+    let topic = desk.own(Operation::CancelOrder);
+    let waiting = desk.send(Outgoing::to(&topic).partition(0).key("W-1").value(value)).await;
+    desk.app.until("asked often", || front.refused() >= 3).await;
+    let other = json!({"account": JFWMS, "orderNumber": "W-2"});
+    let record = Outgoing::to(&topic).partition(0).key("W-2").value(other.to_string());
+    let behind = desk.send(record).await;
+    let replies = desk.default_replies();
+    desk.reply_records(&replies, &[behind]).await;
+    let there = env.read_now(&replies).await;
+    let id = format!("reply-{waiting}");
+    assert!(there.iter().all(|reply| reply.header("ce_id") != Some(&id)), "{there:?}");
+
+    front.set_away(false);
+    let record = desk.reply_records(&replies, &[waiting]).await.remove(0);
+    let says = registry.decode_json(record.value()).await.unwrap();
+    // It was read: the vendor knows no such order.
+    assert_eq!((&says["status"], &says["category"]), (&"REJECTED".into(), &"NOT_FOUND".into()));
+    assert_eq!(says["documentNumber"], "W-1");
     desk.close().await;
 }
 

@@ -3,17 +3,17 @@
 use wms_connector::domain::Operation;
 
 use super::{
-    desk::{Desk, Reply},
+    desk::{Desk, QUICK, Reply, options},
     samples,
 };
 use crate::support::{
-    app::PATIENCE,
+    app::{Options, PATIENCE},
     backend::{Outgoing, Record, TestEnv},
     suite::tests,
 };
 
 tests! {
-    both: unreadable_commands, a_dead_letter_that_comes_again;
+    both: unreadable_commands, a_dead_letter_that_comes_again, more_than_the_settings_allow;
 }
 
 /// The headers of a dead letter, beginning with the ones the command had.
@@ -144,6 +144,29 @@ async fn a_dead_letter_that_comes_again(env: &TestEnv) {
     assert_eq!(reply.end(), ("FAILED", "UNREADABLE", 0, false), "{reply:#?}");
     let letters = env.read_all(&desk.app.config.topics.dlq(&own), 1, PATIENCE).await;
     is_replaced(&letters[0], &own);
+    desk.close().await;
+}
+
+async fn more_than_the_settings_allow(env: &TestEnv) {
+    let limits = "[commands.reading]\nmax_bytes = \"4KiB\"\nmax_values = 40\nmax_depth = 8\n";
+    let more = format!("{QUICK}{limits}");
+    let desk = Desk::open_with(env, Options { more, ..options() }).await;
+    let sample = samples::small_order("L-1");
+    let free = |value: serde_json::Value| {
+        let fields = serde_json::json!({"x": value});
+        desk.json(&sample.clone().with("/vendorFields", fields))
+    };
+    let deep = (0..8).fold(serde_json::Value::Null, |inner, _| serde_json::json!([inner]));
+    for (record, end, says) in [
+        (free("y".repeat(4096).into()), ("FAILED", "UNREADABLE", 0, false), "more than 4096"),
+        (free(vec![0; 60].into()), ("REJECTED", "INVALID", 0, false), "too many values"),
+        (free(deep), ("FAILED", "UNREADABLE", 0, false), "nested"),
+        (free("y".into()), ("SUCCEEDED", "NONE", 1, false), ""),
+    ] {
+        let reply = desk.ask(record).await;
+        assert_eq!(reply.end(), end, "{reply:#?}");
+        assert!(reply.text("message").contains(says), "{reply:#?}");
+    }
     desk.close().await;
 }
 

@@ -83,7 +83,40 @@ async fn the_webhook_of_jfwms_in_every_form(_: &TestEnv) {
             assert_eq!(json, json!({"string": text("***"), "sign": sign}), "{form} {order}");
         }
     }
-    // Every sample of the guide, and without a form the likeliest comes first.
+    // Without a form every one is shown, by name.
+    let done = files.run_with(&base, &variables).await;
+    let forms = [
+        "compact-data-first",
+        "text-data-first",
+        "raw-secret-first",
+        "compact-secret-first",
+        "text-secret-first",
+    ];
+    for form in forms {
+        assert!(done.ok().contains(&format!("\nform: {form}\nstring: ")), "{done:?}");
+    }
+    assert_eq!(done.stdout.matches("sign: ").count(), 6, "{done:?}");
+    let done = files.run_with(&[&base[..], &["--json"]].concat(), &variables).await;
+    let json: Value = serde_json::from_str(done.ok()).unwrap();
+    let listed = json["forms"].as_array().unwrap();
+    assert_eq!(listed.len(), 6);
+    for shown in listed {
+        let form = shown["form"].as_str().unwrap();
+        let embedded = match form.split_once('-').unwrap().0 {
+            "raw" => RAW,
+            "compact" => COMPACT,
+            _ => TEXT,
+        };
+        let text = |secret: &str| match form.ends_with("data-first") {
+            true => format!("{{\"data\":{embedded},\"clientSecret\":\"{secret}\"}}"),
+            false => format!("{{\"clientSecret\":\"{secret}\",\"data\":{embedded}}}"),
+        };
+        let expected =
+            json!({"form": form, "string": text("***"), "sign": md5(&text(JFWMS_SECRET))});
+        assert_eq!(*shown, expected);
+    }
+    assert_eq!((&json["string"], &json["sign"]), (&listed[0]["string"], &listed[0]["sign"]));
+    // Every sample of the guide, and the likeliest form comes first.
     for sample in vendor::jfwms_samples().values() {
         files.write("data.json", &sample.data);
         let done = files.run_with(&base, &variables).await;

@@ -274,6 +274,12 @@ impl Outgoing {
         self
     }
 
+    /// The same for another topic.
+    pub(crate) fn sent_to(mut self, topic: &str) -> Self {
+        topic.clone_into(&mut self.topic);
+        self
+    }
+
     /// Where it goes.
     pub(crate) fn topic(&self) -> &str {
         &self.topic

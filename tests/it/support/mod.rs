@@ -10,6 +10,7 @@ pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod registry;
+pub(crate) mod registry_front;
 pub(crate) mod suite;
 pub(crate) mod vendor;
 pub(crate) mod wire;

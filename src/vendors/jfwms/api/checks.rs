@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::domain::{Invalid, command::VendorFields};
+use crate::domain::{Invalid, command::VendorFields, is_country};
 
 /// The checks of one command, with what they found to be of no use here.
 pub(super) struct Checks<'a> {
@@ -77,14 +77,13 @@ impl<'a> Checks<'a> {
 
     /// A two-letter country code (JFWMS guide, 50007).
     pub(super) fn country(&self, vendor_name: &str, path: &str, code: &str) -> Result<(), Invalid> {
-        let two_letters = code.len() == 2 && code.chars().all(|c| c.is_ascii_uppercase());
-        if two_letters || self.overridden(vendor_name) {
+        if is_country(code) || self.overridden(vendor_name) {
             return Ok(());
         }
         Err(Invalid::field(
             path,
             format!(
-                "`{path}` is no two-letter country code: write it like US (ISO 3166-1 alpha-2)"
+                "`{path}` is no country code of ISO 3166-1 alpha-2: use two capitals, such as US"
             ),
         ))
     }

@@ -95,7 +95,8 @@ pub(super) fn call(vendor: &Jfwms, command: &Command, attempt: &Attempt<'_>) -> 
         Command::CancelAsn(cancel) => {
             let mut body = Map::new();
             body.insert("erpNo".into(), cancel.asn_number.clone().into());
-            let reference = cancel.vendor_reference.as_deref().or(attempt.vendor_reference);
+            let given = cancel.vendor_reference.as_deref().filter(|given| !given.is_empty());
+            let reference = given.or(attempt.vendor_reference);
             set(&mut body, "inboundNo", reference);
             merge(&mut body, &cancel.vendor_fields);
             post(vendor, "/api/inbound/cancel", json(body), attempt)

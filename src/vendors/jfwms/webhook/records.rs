@@ -12,7 +12,7 @@ use crate::domain::{
     Event, Unrecognized, Verified, Webhook,
     json::{Kind, Value},
 };
-use crate::vendors::OwnerOf;
+use crate::vendors::{OwnerOf, bounds};
 
 /// What every record begins with.
 struct Head {
@@ -133,6 +133,7 @@ pub(in super::super) fn decode(
         .iter()
         .find(|event_type| event_type.name == state.type_name)
         .ok_or(Unrecognized::UnknownType)?;
+    bounds::check(&[&webhook.received().body])?;
 
     // The frame was read once, when it was verified, and always is an object with one `data`.
     let empty = || Unrecognized::Undecodable("the frame: expected an object".to_owned());

@@ -77,8 +77,8 @@ impl Size {
             kills: count("DRILL_KILLS", 2),
             processes: count("DRILL_PROCESSES", 3).max(1),
             store: match std::env::var("DRILL_TOKENS").as_deref() {
-                Ok("topic") => Store::Topic,
-                Ok("file") | Err(_) => Store::File,
+                Ok("topic") | Err(_) => Store::Topic,
+                Ok("file") => Store::File,
                 Ok(other) => panic!("DRILL_TOKENS={other} is neither file nor topic"),
             },
             seed: setting("DRILL_SEED", 1),

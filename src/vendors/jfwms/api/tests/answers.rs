@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{command, vendor};
+use super::{
+    super::super::codes::{Class, Code},
+    command, vendor,
+};
 use crate::{
     domain::{Details, LookUp, ReplyCategory, VendorAnswer, Verdict},
     vendors::Vendor,
@@ -93,6 +96,35 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
     }
     let idempotent = command("call", json!({"idempotent": true}));
     assert_eq!(word(&vendor().judge(&idempotent, &answer(500, None, ""))), "transient None");
+}
+
+/// Every code, at the operation it can be about: the consequence is its class's.
+#[test]
+fn every_code_ends_as_its_class_says() {
+    for code in Code::ALL {
+        let number = code.number();
+        let kind = match code {
+            Code::InboundNumberExists => "create-asn",
+            Code::OrderCancelled | Code::InterceptApplied => "cancel-order",
+            _ => "create-order",
+        };
+        let body = format!(r#"{{"code":{number},"message":"m","data":null,"requestId":"r"}}"#);
+        let verdict = vendor().judge(&command(kind, json!({})), &answer(200, None, &body));
+        let expected = match code.class() {
+            Class::Success => "succeeded".to_owned(),
+            Class::Accepted => "accepted".to_owned(),
+            Class::AlreadyCancelled => "already".to_owned(),
+            Class::Duplicate => "duplicate".to_owned(),
+            Class::NotFound | Class::Refused => format!("refused {:?}", code.category()),
+            Class::InProgress | Class::Transient => "transient Possible".to_owned(),
+            Class::SessionExpired => "session".to_owned(),
+            Class::ClockSkew => "clock".to_owned(),
+            Class::NonceRepeated => "nonce repeated".to_owned(),
+            Class::NonceFormat => "nonce format".to_owned(),
+            Class::Misconfigured => "misconfigured".to_owned(),
+        };
+        assert_eq!(word(&verdict), expected, "{number}");
+    }
 }
 
 #[test]

@@ -176,6 +176,7 @@ fn bodies_are_mapped_field_by_field() {
         ),
         ("cancel-asn", json!({"vendorReference": "IN5"}), r#"{"erpNo":"A1","inboundNo":"IN5"}"#),
         ("cancel-asn", json!({}), r#"{"erpNo":"A1"}"#),
+        ("cancel-asn", json!({"vendorReference": ""}), r#"{"erpNo":"A1"}"#),
     ] {
         let command = command(kind, over);
         assert!(vendor().check(&command).is_ok(), "{kind}");
@@ -248,6 +249,9 @@ fn what_would_be_refused_or_lost_is_refused_here_naming_the_field() {
         ("create-order", json!({"platformOrderNumber": long(101)}), "platformOrderNumber"),
         ("create-order", json!({"recipient": {"country": "USA"}}), "recipient.country"),
         ("create-order", json!({"recipient": {"country": "us"}}), "recipient.country"),
+        ("create-order", json!({"recipient": {"country": "UK"}}), "recipient.country"),
+        ("create-order", json!({"platform": " "}), "platform"),
+        ("create-order", json!({"warehouse": null}), "warehouse"),
         ("create-order", json!({"recipient": {"name": long(101)}}), "recipient.name"),
         ("create-order", json!({"recipient": {"phone": long(101)}}), "recipient.phone"),
         ("create-order", json!({"recipient": {"province": long(101)}}), "recipient.province"),
