@@ -26,6 +26,13 @@ drill-webhooks: ## broker and connector die at random under load (KILLS=50), wit
 	WMS_DRILL_KILLS=$(KILLS) WMS_TEST_TIMEOUT=$$((180 + 30 * $(KILLS))) \
 		cargo test --locked --test it -- kafka::webhooks::drill --nocapture --test-threads 1
 
+.PHONY: drill
+drill: ## the long drill of commands: faults, kills, freezes; the vendors' own books at the end
+	@tests/tools.sh build java
+	DRILL_COMMANDS=$${DRILL_COMMANDS:-100000} DRILL_KEYS=$${DRILL_KEYS:-1000} \
+	DRILL_KILLS=$${DRILL_KILLS:-20} DRILL_LIMIT_MINUTES=$${DRILL_LIMIT_MINUTES:-30} \
+	cargo test --locked --test it -- kafka::commands::drill --nocapture
+
 # `make bench BENCH=webhooks` runs one of them.
 BENCH ?= stages webhooks commands
 

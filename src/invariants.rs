@@ -123,6 +123,7 @@ fn decisions_that_are_pure_take_time_and_chance_as_arguments() {
         "commands/key_order.rs",
         "commands/contact.rs",
         "commands/retry.rs",
+        "commands/settled.rs",
         "api_client/breaker.rs",
         "api_client/limits.rs",
     ] {

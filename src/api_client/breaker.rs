@@ -345,7 +345,97 @@ mod tests {
         assert_eq!(all.len(), 500, "at full concurrency nothing is held back");
     }
 
+    /// A call of the model: its passage, and how often the circuit had changed when it began.
+    type Running = (Passage, u64);
+
     proptest! {
+        /// Held against the simplest bookkeeping of what the head of this file promises.
+        #[test]
+        fn an_outage_lets_probes_through_and_its_end_a_trickle(
+            steps in prop::collection::vec((0u8..10, 0u64..6), 0..400),
+        ) {
+            let mut now = Instant::now();
+            let mut breaker = opened(now);
+            // Since the last time it opened: when that was, the probe that is out, and after the
+            // probe's success how many calls went well and how many are under way.
+            let mut opened_at = now;
+            let (mut probe, mut drained): (Option<u64>, Option<(u32, u32)>) = (None, None);
+            let mut epoch = 0u64;
+            let mut running: Vec<Running> = Vec::new();
+            let mut failures = 0u32;
+            for (step, seconds) in steps {
+                now += Duration::from_secs(seconds);
+                match step {
+                    0..=5 => {
+                        let admitted = breaker.admit(now);
+                        match (&mut drained, admitted) {
+                            (None, Admission::Granted(passage)) => {
+                                prop_assert!(now >= opened_at + SETTINGS.probe_after);
+                                prop_assert_eq!(probe, None, "two probes at once");
+                                epoch += 1;
+                                probe = Some(epoch);
+                                running.push((passage, epoch));
+                            }
+                            (Some((well, under_way)), Admission::Granted(passage)) => {
+                                *under_way += 1;
+                                let full = SLOW_START + *well >= SETTINGS.full_concurrency;
+                                prop_assert!(
+                                    full || *under_way <= SLOW_START + *well,
+                                    "{under_way} at once after {well}"
+                                );
+                                running.push((passage, epoch));
+                            }
+                            (None, Admission::Wait) => prop_assert!(false, "waits while open"),
+                            (Some(_), Admission::Refused { .. }) => {
+                                prop_assert!(false, "refuses while closed");
+                            }
+                            (None, Admission::Refused { until }) => prop_assert!(until > now),
+                            (Some(_), Admission::Wait) => {}
+                        }
+                    }
+                    6 | 7 => if let Some((passage, of)) = running.pop() {
+                        breaker.succeeded(passage);
+                        if of != epoch { continue; }
+                        if probe.take().is_some() {
+                            drained = Some((0, 0));
+                            failures = 0;
+                            epoch += 1;
+                        } else if let Some((well, under_way)) = &mut drained {
+                            failures = 0;
+                            *under_way -= 1;
+                            *well += 1;
+                        }
+                    },
+                    8 => if let Some((passage, of)) = running.pop() {
+                        breaker.failed(passage, now, None);
+                        if of != epoch { continue; }
+                        let probing = probe.take().is_some();
+                        failures += 1;
+                        if let Some((_, under_way)) = &mut drained {
+                            *under_way -= 1;
+                        }
+                        if probing || failures >= SETTINGS.failures {
+                            (opened_at, drained) = (now, None);
+                            epoch += 1;
+                        }
+                    },
+                    _ => if let Some((passage, of)) = running.pop() {
+                        breaker.released(passage, now);
+                        if of != epoch { continue; }
+                        if probe.take().is_some() {
+                            // The next probe may go at once.
+                            opened_at = now - SETTINGS.probe_after;
+                            epoch += 1;
+                        } else if let Some((_, under_way)) = &mut drained {
+                            *under_way -= 1;
+                        }
+                    },
+                }
+                let state = breaker.state(now);
+                prop_assert_eq!(state == CircuitState::Closed, drained.is_some());
+            }
+        }
+
         /// Whatever happens in whatever order, calls come through again once the vendor answers.
         #[test]
         fn it_never_stays_shut(steps in prop::collection::vec((0u8..5, 0u64..20), 0..200)) {

@@ -13,11 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     contact::{Contact, Moment},
     offsets::{Commit, Fetched, METADATA_LIMIT, NoRoom, Window},
+    settled::{Before, Unsettled},
 };
 
 /// Locks for a moment; nothing that is done under these locks can panic half-way.
@@ -48,6 +50,9 @@ pub(super) struct Assignment {
     pub(super) gone: CancellationToken,
     window: Mutex<Window>,
     committed: Mutex<Option<Commit>>,
+    unsettled: Mutex<Unsettled>,
+    /// A command was finished.
+    pub(super) ended: Notify,
     busy: AtomicUsize,
     /// Bytes of this partition, and of all, that are held in memory.
     held: Arc<AtomicUsize>,
@@ -70,6 +75,8 @@ impl Assignment {
             gone: CancellationToken::new(),
             window: Mutex::new(Window::resume(committed, METADATA_LIMIT)),
             committed: Mutex::new(None),
+            unsettled: Mutex::default(),
+            ended: Notify::new(),
             busy: AtomicUsize::new(0),
             held: Arc::default(),
             buffered,
@@ -88,8 +95,25 @@ impl Assignment {
         locked(&self.window).take_back(offset);
     }
 
-    pub(super) fn finish(&self, offset: i64) {
+    /// The command is replied to, and the broker has it.
+    pub(super) fn finish(&self, key: Option<&[u8]>, offset: i64) {
         locked(&self.window).finish(offset);
+        if let Some(key) = key {
+            locked(&self.unsettled).finished(key, offset);
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// The command has the turn of its key.
+    pub(super) fn started(&self, key: Option<&[u8]>, offset: i64) {
+        if let Some(key) = key {
+            locked(&self.unsettled).started(key, offset);
+        }
+    }
+
+    /// What is known of the commands before `offset` under its key.
+    pub(super) fn before(&self, key: Option<&[u8]>, offset: i64) -> Before {
+        key.map_or(Before::Settled, |key| locked(&self.unsettled).before(key, offset))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,6 +137,7 @@ impl Assignment {
     }
 
     pub(super) fn committed(&self, commit: Commit) {
+        locked(&self.unsettled).committed(&commit);
         *locked(&self.committed) = Some(commit);
     }
 

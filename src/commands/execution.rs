@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Account, Calls, Deps, Judged, Purpose, Reads, Replies, SendFailure, Settings,
+    Account, Calls, Deps, Judged, Purpose, Reads, Record, Replies, SendFailure, Settings,
     assignment::{Assignment, Busy, Group},
     committer::Job,
     consumer::Taken,
@@ -26,6 +26,7 @@ use super::{
     lifecycle::{Event, Facts, Held, Lifecycle, Mend, Moment, Step},
     outcome::{self, Outcome, Subject},
     posting::Posting,
+    settled::{Before, waits_for_those_before},
     slots::Slots,
 };
 use crate::avro::{Identity, ReadCommand, ReadError};
@@ -88,6 +89,8 @@ struct Done {
     attempts: u32,
     json: bool,
     stage: Stage,
+    /// Its beginning is committed.
+    begun: bool,
 }
 
 /// Runs one command to its end, or gives it up when its partition is to be given back.
@@ -99,6 +102,7 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let begun_at = Instant::now();
     let ended = Ended { assignment: Arc::clone(&taken.assignment), key: taken.record.key.clone() };
     let mut turn = Turn { to: &shared.ended, ended: Some(ended) };
+    taken.assignment.started(taken.record.key.as_deref(), taken.record.at.offset);
     let mut busy = None;
     let deciding = AssertUnwindSafe(shared.decide(&taken, &mut busy)).catch_unwind().await;
     let done = match deciding {
@@ -130,7 +134,14 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     if written.is_err() {
         return;
     }
-    taken.assignment.finish(at.offset);
+    taken.assignment.finish(taken.record.key.as_deref(), at.offset);
+    if done.begun {
+        // Told as begun and not as finished, it would be called UNKNOWN after a crash. Nobody waits
+        // for this; beginnings of the same moment share the commit.
+        let (answer, _) = oneshot::channel();
+        let assignment = Arc::clone(&taken.assignment);
+        shared.jobs.send(Job::Begin { assignment, answer }).ok();
+    }
     drop(busy);
     let known = shared.deps.accounts.contains_key(&done.subject.account);
     let account = if known { done.subject.account.as_str() } else { "unknown" };
@@ -155,7 +166,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         let mut subject = Subject::of(&command, vendor, id);
         subject.ignored_fields = read.ignored;
         let end = |subject, outcome, attempts| {
-            Ok(Done { subject, outcome, attempts, json: read.json, stage: Stage::Calling })
+            let (json, stage) = (read.json, Stage::Calling);
+            Ok(Done { subject, outcome, attempts, json, stage, begun: false })
         };
         let Some(account) = account else {
             let outcome = Outcome::unknown_account(command.account());
@@ -193,7 +205,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             busy,
         };
         let (outcome, attempts) = execution.run(Lifecycle::new(facts)).await?;
-        end(subject, outcome, attempts)
+        let begun = execution.begun;
+        Ok(Done { begun, ..end(subject, outcome, attempts)? })
     }
 
     /// What the configuration does not allow.
@@ -237,6 +250,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             attempts: 0,
             json: false,
             stage: Stage::Calling,
+            begun: false,
         }
     }
 
@@ -273,7 +287,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
                 }
             };
             let (json, subject) = (known.json, self.subject_of(*known, taken));
-            let done = Done { subject, outcome, attempts: 0, json, stage: Stage::Reading };
+            let stage = Stage::Reading;
+            let done = Done { subject, outcome, attempts: 0, json, stage, begun: false };
             return Ok(Err(Box::new(done)));
         }
     }
@@ -421,12 +436,11 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
         if assignment.stop.is_cancelled() {
             return Err(Abandoned);
         }
+        self.those_before().await?;
         let offset = self.taken.record.at.offset;
         while self.at_most_once && !look_up && !self.begun {
             if assignment.begin(offset).is_ok() {
-                let (answer, committed) = oneshot::channel();
-                let job = Job::Begin { assignment: Arc::clone(assignment), answer };
-                if self.shared.jobs.send(job).is_ok() && committed.await == Ok(true) {
+                if self.commit_now().await {
                     self.begun = true;
                     break;
                 }
@@ -436,6 +450,40 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
             pause(SHORT_PAUSE, assignment).await?;
         }
         Ok(())
+    }
+
+    /// Waits until nothing before it under its key can be done again, where that would then find
+    /// what this command has done.
+    async fn those_before(&self) -> Result<(), Abandoned> {
+        let assignment = &self.taken.assignment;
+        let Record { key, at, .. } = &self.taken.record;
+        while waits_for_those_before(self.command.operation()) {
+            let ended = assignment.ended.notified();
+            tokio::pin!(ended);
+            // Listening before looking: what ends in between is not missed.
+            ended.as_mut().enable();
+            match assignment.before(key.as_deref(), at.offset) {
+                Before::Settled => break,
+                Before::Uncommitted => {
+                    if self.commit_now().await {
+                        break;
+                    }
+                    pause(SHORT_PAUSE, assignment).await?;
+                }
+                Before::Unfinished => tokio::select! {
+                    () = assignment.stop.cancelled() => return Err(Abandoned),
+                    () = ended => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what there is to commit in the partition, and says whether that worked.
+    async fn commit_now(&self) -> bool {
+        let (answer, committed) = oneshot::channel();
+        let job = Job::Begin { assignment: Arc::clone(&self.taken.assignment), answer };
+        self.shared.jobs.send(job).is_ok() && committed.await == Ok(true)
     }
 
     /// Makes one call and says what came of it; nothing where its turn did not come.

@@ -190,6 +190,9 @@ impl Lifecycle {
             (Phase::Reference | Phase::Settle(_), false) => Step::LookUp,
             // A look-up changes nothing and may still tell what became of the command.
             (Phase::Settle(Ground::GivenUp(_)), true) => Step::LookUp,
+            (Phase::Settle(Ground::Refused(refused)), true) if !self.silent => {
+                end((**refused).clone())
+            }
             (Phase::Reference | Phase::Operation | Phase::Settle(_), true) => {
                 let outcome = self.expired();
                 self.give_up(outcome)
@@ -280,7 +283,12 @@ impl Lifecycle {
             Verdict::Refused { category, details } => {
                 let message = vendor_says("The vendor refuses it", &details);
                 let refused = Outcome::rejected(category, details, message);
-                if !self.silent {
+                // A cancellation that was carried out before a crash and is done again is refused
+                // for the document's state; where the vendor knows no document there is no state.
+                let may_be_cancelled = self.facts.look_up
+                    && settle::is_cancel(self.facts.operation)
+                    && category != ReplyCategory::NotFound;
+                if !self.silent && !may_be_cancelled {
                     end(refused)
                 } else if self.facts.look_up {
                     self.settle_by(Ground::Refused(Box::new(refused)))
@@ -526,7 +534,10 @@ impl Lifecycle {
             Phase::Settle(Ground::GivenUp(given_up)) => {
                 end(settle::uncertain((**given_up).clone()))
             }
-            Phase::Settle(Ground::Refused(refused)) => end(settle::uncertain((**refused).clone())),
+            Phase::Settle(Ground::Refused(refused)) => {
+                let refused = (**refused).clone();
+                if self.silent { end(settle::uncertain(refused)) } else { end(refused) }
+            }
             Phase::Settle(Ground::Duplicate(details)) => {
                 let message = format!(
                     "The vendor says that the number is taken, and it could not be looked up by \

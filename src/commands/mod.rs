@@ -7,7 +7,8 @@
 //! ```
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
-//! `key_order` (what may start), `contact` (whether the group is still ours), `retry` (how long to wait), `lifecycle` and `settle` (what becomes
+//! `key_order` and `settled` (what may start), `contact` (whether the group is still ours), `retry`
+//! (how long to wait), `lifecycle` and `settle` (what becomes
 //! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
 //! which headers), `replay` (what a dead letter says, and the command it becomes again).
 
@@ -29,6 +30,7 @@ pub mod replies;
 pub mod retry;
 mod settings;
 mod settle;
+pub mod settled;
 mod slots;
 
 pub use pipeline::{RunError, run};

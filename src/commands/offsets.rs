@@ -94,7 +94,8 @@ impl Progress {
         Some(format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    fn is_finished(&self, offset: i64) -> bool {
+    /// Whether it says that this record is finished.
+    pub fn is_finished(&self, offset: i64) -> bool {
         let after = self.finished.partition_point(|&(first, _)| first <= offset);
         after.checked_sub(1).is_some_and(|i| self.finished[i].1 >= offset)
     }

@@ -93,6 +93,8 @@ fn fraction(random: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const POLICY: Policy = Policy {
@@ -161,5 +163,83 @@ mod tests {
             retry.forgive();
         }
         assert_eq!(retry, Retry::default());
+    }
+
+    /// What befalls an attempt.
+    #[derive(Debug, Clone)]
+    enum Blow {
+        /// It failed: how long it took, what the vendor asked for, the random number.
+        Failed(Duration, Option<Duration>, f64),
+        /// The circuit was found open.
+        Forgiven,
+    }
+
+    fn blow() -> impl Strategy<Value = Blow> {
+        let asked = proptest::option::of((0u64..200_000).prop_map(millis));
+        let failed = ((0u64..40_000).prop_map(millis), asked, 0.0..1.0)
+            .prop_map(|(took, asked, random)| Blow::Failed(took, asked, random));
+        prop_oneof![4 => failed, 1 => Just(Blow::Forgiven)]
+    }
+
+    fn policy() -> impl Strategy<Value = Policy> {
+        (1u32..12, 0u64..2_000_000, 0u64..2_000, 0u64..60_000).prop_map(
+            |(max_attempts, elapsed, initial, longest)| Policy {
+                max_attempts,
+                max_elapsed: millis(elapsed),
+                initial_backoff: millis(initial),
+                max_backoff: millis(longest),
+            },
+        )
+    }
+
+    proptest! {
+        /// Whatever happens: no wait is longer than the policy and the vendor ask for, none is
+        /// shorter than the vendor asks for, and neither ceiling is passed by what counts.
+        #[test]
+        fn waits_and_ceilings_hold(
+            policy in policy(),
+            blows in prop::collection::vec(blow(), 0..60),
+        ) {
+            let mut retry = Retry::default();
+            // What counts, kept in the simplest way: the cost of each failure.
+            let mut counted: Vec<Duration> = Vec::new();
+            let mut forgivable = false;
+            for blow in blows {
+                let Blow::Failed(took, asked, random) = blow else {
+                    retry.forgive();
+                    if std::mem::take(&mut forgivable) {
+                        counted.pop();
+                    }
+                    prop_assert_eq!(retry.failures() as usize, counted.len());
+                    continue;
+                };
+                let doublings = i32::try_from(counted.len()).unwrap();
+                let longest = policy.initial_backoff.as_secs_f64() * 2f64.powi(doublings);
+                let longest = longest.min(policy.max_backoff.as_secs_f64());
+                let said = retry.failed(&policy, took, asked, random);
+                let wait = match asked {
+                    Some(asked) => asked + policy.initial_backoff.mul_f64(random),
+                    None => Duration::from_secs_f64(longest * random),
+                };
+                counted.push(took + wait);
+                forgivable = true;
+                let spent: Duration = counted.iter().sum();
+                match said {
+                    ControlFlow::Continue(said) => {
+                        let apart = said.abs_diff(wait);
+                        prop_assert!(apart < millis(1), "{said:?}, not {wait:?}");
+                        prop_assert!(asked.is_none_or(|asked| said >= asked));
+                        prop_assert!(counted.len() < policy.max_attempts as usize);
+                        prop_assert!(spent <= policy.max_elapsed + millis(60));
+                    }
+                    ControlFlow::Break(Stop::Attempts) => {
+                        prop_assert!(counted.len() >= policy.max_attempts as usize);
+                    }
+                    ControlFlow::Break(Stop::Elapsed) => {
+                        prop_assert!(spent + millis(60) > policy.max_elapsed);
+                    }
+                }
+            }
+        }
     }
 }

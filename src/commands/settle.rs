@@ -84,6 +84,12 @@ pub(super) fn settle(
         LookUp::NotFound { vendor_may_be_working } => {
             not_found(operation, ground, vendor_may_be_working, silent)
         }
+        LookUp::Ambiguous(_)
+            if let Ground::Refused(refused) = ground
+                && !silent =>
+        {
+            Settled::End((**refused).clone())
+        }
         LookUp::Ambiguous(details) => {
             let message = "More than one document answers to this number.";
             let outcome = Outcome::rejected(ReplyCategory::Duplicate, details, message);

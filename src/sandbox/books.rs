@@ -134,6 +134,18 @@ pub struct SentWebhook {
     pub error: Option<String>,
 }
 
+/// How much of everything there was so far, the forgotten too. Cheap to ask for, unlike [`Books`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// What took effect.
+    pub effects: u64,
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Requests by `<vendor> <path or serviceType> <what was decided>`: the vendor's code, else
+    /// the HTTP status, `cut` for a connection that ended before any work.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
 /// A snapshot of everything that the sandbox remembers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Books {
@@ -200,6 +212,18 @@ struct Pages {
     requests_total: u64,
     webhooks: VecDeque<SentWebhook>,
     webhooks_total: u64,
+    outcomes: BTreeMap<String, u64>,
+}
+
+/// The most kinds of outcomes that are told apart: their names hold what callers send.
+const MAX_OUTCOMES: usize = 1_000;
+
+impl Pages {
+    fn count(&mut self, outcome: String) {
+        if self.outcomes.len() < MAX_OUTCOMES || self.outcomes.contains_key(&outcome) {
+            *self.outcomes.entry(outcome).or_default() += 1;
+        }
+    }
 }
 
 /// What is known of a request when it arrives.
@@ -269,6 +293,22 @@ impl Ledger {
         seen.document = document.map(shortened);
         let took = crate::clock::now().duration_since(seen.at).as_millis();
         seen.took_ms = u64::try_from(took).unwrap_or(0);
+        let endpoint = seen.service_type.as_deref().unwrap_or(&seen.path);
+        let outcome = match (seen.code.as_deref(), seen.status) {
+            (Some("") | None, None) => format!("{} {endpoint} cut", seen.vendor),
+            (Some("") | None, Some(status)) => format!("{} {endpoint} HTTP {status}", seen.vendor),
+            (Some(code), _) => format!("{} {endpoint} {code}", seen.vendor),
+        };
+        pages.count(outcome);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let pages = locked(&self.inner);
+        Totals {
+            effects: pages.effects_total,
+            requests: pages.requests_total,
+            outcomes: pages.outcomes.clone(),
+        }
     }
 
     pub(super) fn webhook(&self, mut sent: SentWebhook) {

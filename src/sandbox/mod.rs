@@ -40,7 +40,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use behaviour::{Behaviour, CancelMode, JfwmsBehaviour, QianyiBehaviour, WebhookBehaviour};
-pub use books::{Books, Delivery, Effect, EffectKind, KeptDocument, SeenRequest, SentWebhook};
+pub use books::{
+    Books, Delivery, Effect, EffectKind, KeptDocument, SeenRequest, SentWebhook, Totals,
+};
 pub use faults::{Fault, FaultError, FaultRule, FaultState, Faults, RetryAfter};
 pub use settings::{
     DuplicateAsn, ExpiryUnit, FixtureToken, Goods, JfwmsSettings, JfwmsUser, NonceScope,
@@ -160,6 +162,11 @@ impl Sandbox {
     /// Everything that the sandbox remembers, at this moment.
     pub fn books(&self) -> Books {
         self.shared.snapshot()
+    }
+
+    /// How much of everything there was so far.
+    pub fn totals(&self) -> Totals {
+        self.shared.books.totals()
     }
 
     /// The switches of the faults.

@@ -43,6 +43,23 @@
 //! its own; the real broker is shared, so a test that kills one calls `Broker::start`. Nothing
 //! waits by sleeping: `read_all`, `read_until` and `read_now` wait for what is to come.
 //!
+//! # The drill
+//!
+//! `commands::drill` runs a deployment of the real binary under faults, kills and a freeze, then
+//! holds the vendors' own books against what was sent. It is short in the suite; `make drill` runs
+//! it long. The variables of the environment:
+//!
+//! | variable | default | `make drill` | what |
+//! |---|---|---|---|
+//! | `DRILL_COMMANDS` | 1,000 | 100,000 | commands in all |
+//! | `DRILL_KEYS` | 50 | 1,000 | keys they are spread over |
+//! | `DRILL_KILLS` | 2 | 20 | how often a process is killed with `kill -9` |
+//! | `DRILL_PROCESSES` | 3 | 3 | processes in the middle; there is one before and after |
+//! | `DRILL_TOKENS` | `topic` | `topic` | `[tokens] store`: `topic` or `file` |
+//! | `DRILL_SEED` | 1 | 1 | of the faults, the moments and the processes that are chosen |
+//! | `DRILL_PATIENCE_SECONDS` | 60 | 60 | it fails when no command was answered for so long |
+//! | `DRILL_LIMIT_MINUTES` | 3 | 30 | it fails when it takes longer |
+//!
 //! # What is in `support`
 //!
 //! | module | what |

@@ -138,12 +138,20 @@ fn find<'a>(
     if number.is_none() && inbound_no.is_none() {
         return Err(Refusal::new(40000));
     }
-    let found = state.inbounds.iter_mut().find(|((owner, own_number), inbound)| {
-        *owner == user
-            && number.is_none_or(|number| number == own_number)
-            && inbound_no.is_none_or(|number| number == inbound.inbound_no)
-    });
-    found.map(|((_, number), inbound)| (number.clone(), inbound)).ok_or_else(|| Refusal::new(40004))
+    let right = |inbound: &Inbound| inbound_no.is_none_or(|wanted| wanted == inbound.inbound_no);
+    let found = match number {
+        // By the key: a warehouse that looked through all of them would get slower with each.
+        Some(number) => {
+            let inbound = state.inbounds.get_mut(&(user, number.to_owned()));
+            inbound.map(|inbound| (number.to_owned(), inbound))
+        }
+        None => {
+            let mut all = state.inbounds.iter_mut();
+            let found = all.find(|((owner, _), inbound)| *owner == user && right(inbound));
+            found.map(|((_, number), inbound)| (number.clone(), inbound))
+        }
+    };
+    found.filter(|(_, inbound)| right(inbound)).ok_or_else(|| Refusal::new(40004))
 }
 
 /// `POST /api/inbound/cancel`.

@@ -1,7 +1,7 @@
 //! What becomes of a command that cannot be carried out.
 
 use jiff::{SignedDuration, Timestamp};
-use wms_connector::sandbox::{Fault, FaultRule, Vendor};
+use wms_connector::sandbox::{Fault, FaultRule, SeenRequest, Vendor};
 
 use super::{
     desk::{Desk, Reply, options},
@@ -14,7 +14,8 @@ use crate::support::{
 };
 
 tests! {
-    both: attempts_end, a_stopped_account_parks_its_own_commands, a_vendor_that_is_away_loses_nothing;
+    both: attempts_end, a_stopped_account_parks_its_own_commands, a_vendor_that_is_away_loses_nothing,
+        a_vendor_that_is_back_is_not_overrun;
 }
 
 /// The one dead letter of a command's topic.
@@ -98,5 +99,63 @@ async fn a_vendor_that_is_away_loses_nothing(env: &TestEnv) {
     }
     assert_eq!(desk.books().orders.len(), commands.len());
     assert_eq!(desk.dead_letters(&commands[0].topic).await, []);
+    desk.close().await;
+}
+
+/// The other account's commands flow meanwhile, and what was parked comes back in doubling rounds:
+/// never more calls at once than two and one for each that went well.
+async fn a_vendor_that_is_back_is_not_overrun(env: &TestEnv) {
+    // Both ceilings are far below what the outage takes.
+    let retry = "[commands.retry]\nmax_attempts = 2\nmax_elapsed = \"300ms\"\n\
+                 initial_backoff = \"10ms\"\n";
+    let circuit = "[commands.circuit]\nfailures = 3\nprobe_after = \"250ms\"\n";
+    let more = format!("{retry}{circuit}");
+    let desk = Desk::open_with(env, Options { more, ..options() }).await;
+    desk.fault(FaultRule::new(Vendor::Jfwms, "*", Fault::DropBeforeWork));
+    let mut commands = Vec::new();
+    for n in 0..150 {
+        commands.push(desk.send(desk.json(&samples::small_order(&format!("O-{n}")))).await);
+    }
+    let of_jfwms = |desk: &Desk<'_>| {
+        let books = desk.books();
+        books.requests.iter().filter(|seen| seen.vendor == Vendor::Jfwms).count()
+    };
+    desk.until(|page| page.contains("wms_circuit_state{account=\"jf-main\"} 2")).await;
+    let begun = std::time::Instant::now();
+    let parked = of_jfwms(&desk);
+    for n in 0..5 {
+        let reply = desk.ask(desk.json(&samples::qianyi_asn(&format!("Q-{n}")))).await;
+        assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
+    }
+    desk.app
+        .until("an outage beyond the ceilings", || {
+            of_jfwms(&desk) >= parked + 4 && begun.elapsed() > std::time::Duration::from_secs(1)
+        })
+        .await;
+    assert_eq!(desk.dead_letters(&commands[0].topic).await, []);
+
+    let slow = Fault::Latency { ms: 30, jitter_ms: 0, after_work: false };
+    desk.app.sandbox.faults().set(vec![FaultRule::new(Vendor::Jfwms, "*", slow)]).unwrap();
+    for reply in desk.replies(&commands).await {
+        assert_eq!(reply.text("status"), "SUCCEEDED", "{reply:#?}");
+    }
+    let books = desk.books();
+    assert_eq!(books.orders.len(), commands.len());
+    assert_eq!(desk.dead_letters(&commands[0].topic).await, []);
+    let span = |seen: &SeenRequest| {
+        let took = SignedDuration::from_millis(i64::try_from(seen.took_ms).unwrap());
+        (seen.at, seen.at.checked_add(took).unwrap())
+    };
+    let back: Vec<_> = books
+        .requests
+        .iter()
+        .filter(|seen| seen.vendor == Vendor::Jfwms && seen.code.as_deref() != Some(""))
+        .map(span)
+        .collect();
+    for (begin, _) in &back {
+        let at_once = back.iter().filter(|(from, to)| from <= begin && begin < to).count();
+        let went_well = back.iter().filter(|(_, to)| to <= begin).count();
+        assert!(at_once <= 2 + went_well, "{at_once} at once after {went_well} that went well");
+    }
     desk.close().await;
 }

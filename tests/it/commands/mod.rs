@@ -6,8 +6,10 @@ mod carried_out;
 mod crash;
 mod dead_letters;
 mod desk;
+mod drill;
 mod frozen;
 mod given_up;
+mod interrupted;
 mod key_order;
 mod killed;
 mod metrics;
@@ -41,6 +43,8 @@ pub(crate) fn register(suite: &mut Suite) {
     processes::register(suite);
     crash::register(suite);
     killed::register(suite);
+    interrupted::register(suite);
     frozen::register(suite);
     metrics::register(suite);
+    drill::register(suite);
 }

@@ -6,6 +6,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio_util::sync::CancellationToken;
 use wms_connector::{
     app::{self, Parts, Running},
+    domain::Operation,
     sandbox::{EffectKind, Fault, FaultRule, Vendor},
 };
 
@@ -15,13 +16,14 @@ use super::{
 };
 use crate::support::{
     app::{Options, PATIENCE},
-    backend::TestEnv,
+    backend::{Outgoing, TestEnv},
     suite::tests,
 };
 
 tests! {
     both: a_call_in_flight_is_finished_at_the_end;
-    mock: a_reply_is_written_until_the_broker_has_it;
+    mock: a_reply_is_written_until_the_broker_has_it,
+        a_document_is_taken_back_when_its_making_is_told;
     kafka: processes_come_and_go, processes_come_and_go_by_the_consumer_protocol;
 }
 
@@ -61,6 +63,36 @@ async fn a_reply_is_written_until_the_broker_has_it(env: &TestEnv) {
     let reply = desk.reply(&at).await;
     assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
     assert_eq!(desk.books().requests_total, 1, "the call was made again");
+    desk.close().await;
+}
+
+/// Else a crash between the two would leave a creation without a reply, whose document stands
+/// cancelled when it is done again.
+async fn a_document_is_taken_back_when_its_making_is_told(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    desk.fault(slow(500, 0));
+    let make = samples::small_order("B-1");
+    let cancel = serde_json::json!({"account": make.account(), "orderNumber": "B-1"});
+    let cancel = Outgoing::to(desk.mixed()).key("B-1").value(cancel.to_string());
+    let cancel = cancel.header("ce_type", Operation::CancelOrder.record());
+    let made = desk.send(desk.mixed_json(&make)).await;
+    let cancelled = desk.send(cancel).await;
+    desk.app.until("called", || desk.books().requests_total == 1).await;
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    let cluster = env.mock_cluster().unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused; 4]);
+    desk.app.until("asked to cancel", || desk.books().requests_total == 2).await;
+    // The reply lies in its topic before the other call begins, and nothing before the
+    // cancellation would be done again.
+    let replies = env.read_now(&desk.default_replies()).await;
+    let ids: Vec<_> = replies.iter().filter_map(|reply| reply.header("ce_id")).collect();
+    assert_eq!(ids, [format!("reply-{made}")]);
+    let committed = env.committed(&desk.app.config.commands.group_id, &made.topic).await;
+    let of_partition = committed.iter().find(|(partition, ..)| *partition == made.partition);
+    assert_eq!(of_partition.unwrap().1, Some(cancelled.offset));
+    for reply in desk.replies(&[made, cancelled]).await {
+        assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
+    }
     desk.close().await;
 }
 

@@ -187,6 +187,11 @@ pub async fn create_topics(env: &TestEnv, config: &Config, servers: Option<&str>
     }
 }
 
+/// The command topics of a configuration.
+pub fn command_topics(config: &Config) -> Vec<String> {
+    topics::command_topics(config)
+}
+
 fn new_topic(planned: &PlannedTopic) -> NewTopic<'_> {
     let replication = TopicReplication::Fixed(planned.replication);
     let new = NewTopic::new(&planned.name, planned.partitions, replication);

@@ -285,6 +285,19 @@ impl Outgoing {
         &self.topic
     }
 
+    /// As the producer takes it.
+    pub(crate) fn as_future_record(&self) -> FutureRecord<'_, [u8], [u8]> {
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in &self.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut out = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers);
+        out.partition = self.partition;
+        out.key = self.key.as_deref();
+        out.payload = self.value.as_deref();
+        out
+    }
+
     /// Its value.
     pub(crate) fn payload(&self) -> Option<&[u8]> {
         self.value.as_deref()
@@ -502,15 +515,8 @@ pub(crate) async fn try_send(
     producer: &FutureProducer,
     record: Outgoing,
 ) -> Result<Sent, rdkafka::error::KafkaError> {
-    let mut headers = OwnedHeaders::new();
-    for (key, value) in &record.headers {
-        headers = headers.insert(Header { key, value: Some(value) });
-    }
-    let mut out = FutureRecord::<[u8], [u8]>::to(&record.topic).headers(headers);
-    out.partition = record.partition;
-    out.key = record.key.as_deref();
-    out.payload = record.value.as_deref();
-    let delivery = producer.send(out, CALL_TIMEOUT).await.map_err(|(error, _)| error)?;
+    let delivery =
+        producer.send(record.as_future_record(), CALL_TIMEOUT).await.map_err(|(error, _)| error)?;
     Ok(Sent { partition: delivery.partition, offset: delivery.offset })
 }
 

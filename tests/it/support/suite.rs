@@ -137,7 +137,7 @@ impl Suite {
     {
         let shared = Arc::clone(&self.shared);
         self.trials.push(Trial::test(format!("mock::{name}"), move || {
-            run(&TestEnv::mock(Arc::clone(&shared)), &test)?;
+            run(&TestEnv::mock(Arc::clone(&shared)), &test, test_timeout())?;
             shared.on_mock.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }));
@@ -148,9 +148,17 @@ impl Suite {
     where
         T: AsyncFn(&TestEnv) + Send + 'static,
     {
+        self.kafka_within(name, test_timeout(), test);
+    }
+
+    /// The same for one that may take longer than the others.
+    pub(crate) fn kafka_within<T>(&mut self, name: &str, timeout: Duration, test: T)
+    where
+        T: AsyncFn(&TestEnv) + Send + 'static,
+    {
         let shared = Arc::clone(&self.shared);
         self.trials.push(Trial::test(format!("kafka::{name}"), move || {
-            run(&TestEnv::kafka(Arc::clone(&shared))?, &test)?;
+            run(&TestEnv::kafka(Arc::clone(&shared))?, &test, timeout)?;
             shared.on_kafka.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }));
@@ -176,13 +184,12 @@ impl Suite {
     }
 }
 
-fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T) -> Result<(), Failed> {
+fn run<T: AsyncFn(&TestEnv)>(env: &TestEnv, test: &T, timeout: Duration) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| Failed::from(e.to_string()))?;
-    let timeout = test_timeout();
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             // On the heap: the futures of whole scenarios are large.

@@ -149,7 +149,14 @@ fn by_code(
             // Nothing of ours has that number: there is nothing to compare with.
             _ => refused(category, details),
         },
-        Class::NotFound | Class::Refused => refused(category, details),
+        Class::NotFound | Class::Refused => match (asked, code) {
+            (Asked::Operation(Command::CancelAsn(_)), Some(Code::InboundNotCancellable))
+                if details.vendor_message.as_deref().is_some_and(refused_as_cancelled) =>
+            {
+                Verdict::AlreadyDone(details)
+            }
+            _ => refused(category, details),
+        },
         Class::InProgress | Class::Transient => transient(details),
         Class::SessionExpired => Verdict::SessionExpired(details),
         Class::ClockSkew => Verdict::ClockSkew(details),
@@ -157,6 +164,19 @@ fn by_code(
         Class::NonceFormat => Verdict::NonceFormat(details),
         Class::Misconfigured => Verdict::Misconfigured(details),
     }
+}
+
+/// Whether the message of 40005, 当前状态(XXX)不允许取消入库单, names a state in which the inbound
+/// is cancelled. The names of the states are documented nowhere; what is no such word stays a
+/// refusal.
+fn refused_as_cancelled(message: &str) -> bool {
+    let state = message.split_once(['(', '（']).map(|(_, rest)| rest);
+    let state = state.and_then(|rest| rest.split_once([')', '）'])).map(|(state, _)| state);
+    state.is_some_and(says_cancelled)
+}
+
+fn says_cancelled(state: &str) -> bool {
+    state.contains("取消") || state.to_lowercase().contains("cancel")
 }
 
 /// The command's field that a code is about.
@@ -255,7 +275,13 @@ fn found(vendor: &Jfwms, command: &Command, mut details: Details) -> LookUp {
         }
     }
     details.vendor_reference = text_of(&document, own_number);
-    let cancelled = own_number == "orderNo" && text_of(&document, "status").as_deref() == Some("9");
+    // An order's states are numbers that known clients agree on; an inbound's are documented
+    // nowhere, so only a word that says it is believed.
+    let status = text_of(&document, "status");
+    let cancelled = match own_number {
+        "orderNo" => status.as_deref() == Some("9"),
+        _ => status.as_deref().is_some_and(says_cancelled),
+    };
     LookUp::Found { details, differences, compared, cancelled }
 }
 

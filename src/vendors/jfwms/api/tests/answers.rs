@@ -128,6 +128,30 @@ fn every_code_ends_as_its_class_says() {
 }
 
 #[test]
+fn an_inbound_that_is_refused_as_cancelled_is_cancelled() {
+    for (message, expected) in [
+        (
+            "The current status (Cancelled) does not allow cancellation of the receipt order",
+            "already",
+        ),
+        ("当前状态(已取消)不允许取消入库单", "already"),
+        ("当前状态（已取消）不允许取消入库单", "already"),
+        ("当前状态(已上架)不允许取消入库单", "refused WrongState"),
+        ("当前状态(6)不允许取消入库单", "refused WrongState"),
+        ("当前状态不允许取消入库单", "refused WrongState"),
+        (
+            "The current status (Finish) does not allow cancellation of the receipt order",
+            "refused WrongState",
+        ),
+    ] {
+        let body = json!({"code": 40005, "message": message}).to_string();
+        let judged = |kind| vendor().judge(&command(kind, json!({})), &answer(200, None, &body));
+        assert_eq!(word(&judged("cancel-asn")), expected, "{message}");
+        assert_eq!(word(&judged("call")), "refused WrongState", "{message}");
+    }
+}
+
+#[test]
 fn details_are_the_vendors_own_words() {
     let refused = vendor().judge(
         &command("create-order", json!({})),
@@ -217,6 +241,15 @@ fn a_look_up_compares_what_comes_back() {
             vec![],
             Some("IN5"),
             false,
+        ),
+        (
+            "cancel-asn",
+            json!({}),
+            r#"{"inboundNo":"IN5","status":"已取消"}"#,
+            vec![],
+            vec![],
+            Some("IN5"),
+            true,
         ),
     ] {
         let body = format!(r#"{{"code":0,"data":{data}}}"#);
