@@ -34,6 +34,8 @@ pub(super) struct Work<'a> {
     pub(super) encoders: Arc<Encoders>,
     pub(super) publisher: Publisher,
     pub(super) api_client: Arc<ApiClient>,
+    /// Of all command topics.
+    pub(super) partitions: usize,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
 }
@@ -66,7 +68,12 @@ impl Work<'_> {
             },
             calls: Client(Arc::clone(&self.api_client)),
             replies: Records(self.publisher),
-            metrics: Arc::new(Counted { metrics: self.metrics, readiness: self.readiness }),
+            metrics: Arc::new(Counted {
+                metrics: self.metrics,
+                readiness: self.readiness,
+                api_client: Arc::clone(&self.api_client),
+                partitions: self.partitions,
+            }),
             accounts: self.accounts.iter().map(account).collect(),
         };
         async move {
@@ -259,6 +266,9 @@ impl Replies for Records {
 struct Counted {
     metrics: Metrics,
     readiness: Readiness,
+    api_client: Arc<ApiClient>,
+    /// Of all command topics.
+    partitions: usize,
 }
 
 impl commands::Metrics for Counted {
@@ -293,9 +303,15 @@ impl commands::Metrics for Counted {
         }
     }
 
-    fn group(&self, joined: bool, _partitions: usize) {
+    fn group(&self, joined: bool) {
         let state = if joined { Ok(()) } else { Err("the group is not joined".to_owned()) };
         self.readiness.set("commands", state);
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "partitions are few")]
+    fn owns(&self, partitions: usize) {
+        // The vendors' limits hold for all processes together.
+        self.api_client.set_share(partitions as f64 / self.partitions.max(1) as f64);
     }
 }
 

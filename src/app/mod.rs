@@ -211,7 +211,7 @@ pub async fn start(
         let opened = open::open(&config, parts, &readiness, &stop, begin).await?;
         Ok((api_client, opened))
     };
-    let (api_client, open::Opened { encoders, publisher, replies, registry }) = match opened.await {
+    let (api_client, open::Opened { encoders, publisher, replies, registry, command_partitions }) = match opened.await {
         Ok(opened) => opened,
         Err(error) => {
             serving.cancel();
@@ -237,6 +237,7 @@ pub async fn start(
             encoders,
             publisher: replies,
             api_client: Arc::clone(&api_client),
+            partitions: command_partitions,
             metrics: metrics.clone(),
             readiness: readiness.clone(),
         };

@@ -26,6 +26,8 @@ pub(super) struct Opened {
     /// For replies and dead letters.
     pub(super) replies: Publisher,
     pub(super) registry: Option<Registry>,
+    /// The partitions of all command topics.
+    pub(super) command_partitions: usize,
 }
 
 /// Waits for Kafka and the registry, says so, and checks what they hold; `begin` is called as soon
@@ -48,25 +50,27 @@ pub(super) async fn open(
     };
     // With a spool, webhooks are kept before Kafka has been seen.
     let has_spool = parts.webhooks && config.ingress.spool.is_some();
+    let mut partitions = 0;
     if !has_spool {
-        look_for_topics(config, parts, stop, &said).await?;
+        partitions = look_for_topics(config, parts, stop, &said).await?;
     }
-    let opened = prepare(config, parts, stop, &said).await?;
+    let mut opened = prepare(config, parts, stop, &said).await?;
     begin(&opened.encoders, &opened.publisher);
     webhooks_begun.set(true);
     if has_spool {
-        look_for_topics(config, parts, stop, &said).await?;
+        partitions = look_for_topics(config, parts, stop, &said).await?;
     }
+    opened.command_partitions = partitions;
     Ok(opened)
 }
 
-/// Waits for Kafka; ends when a topic is missing.
+/// Waits for Kafka; ends when a topic is missing. How many partitions the command topics have.
 async fn look_for_topics(
     config: &Config,
     parts: Parts,
     stop: &CancellationToken,
     said: &impl Fn(&str),
-) -> Result<(), StartError> {
+) -> Result<usize, StartError> {
     let admin = client_settings(config).admin();
     let cluster = patiently(stop, said, || {
         let admin = admin.clone();
@@ -86,7 +90,9 @@ async fn look_for_topics(
         let names = missing.into_iter().map(str::to_owned).collect();
         return Err(StartError::MissingTopics { names });
     }
-    Ok(())
+    let commands = topics::command_topics(config);
+    let found = commands.iter().filter_map(|topic| cluster.topics.get(topic));
+    Ok(found.map(|facts| usize::try_from(facts.partitions).unwrap_or(0)).sum())
 }
 
 /// What needs the registry, and no Kafka yet.
@@ -128,7 +134,7 @@ async fn prepare(
         (true, false) => webhooks().map(|one| (one.clone(), one))?,
         (false, _) => commands().map(|one| (one.clone(), one))?,
     };
-    Ok(Opened { encoders: Arc::new(encoders), publisher, replies, registry })
+    Ok(Opened { encoders: Arc::new(encoders), publisher, replies, registry, command_partitions: 0 })
 }
 
 /// Why an attempt did not succeed.

@@ -292,7 +292,8 @@ impl Metrics for Uncounted {
     fn reply_diverted(&self) {}
     fn in_flight(&self, _: usize) {}
     fn lag(&self, _: &str, _: i32, _: Option<i64>) {}
-    fn group(&self, _: bool, _: usize) {}
+    fn owns(&self, _: usize) {}
+    fn group(&self, _: bool) {}
 }
 
 pub(super) struct Broker {

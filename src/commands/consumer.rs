@@ -84,7 +84,7 @@ impl ClientContext for Context {
         }
         let active = self.group.active();
         let joined = statistics.cgrp.is_some_and(|group| group.join_state == "steady");
-        self.metrics.group(joined, active.len());
+        self.metrics.group(joined);
         for assignment in active {
             let end = statistics
                 .topics
@@ -380,6 +380,7 @@ impl Loop {
             active.remove(&(Arc::clone(&assignment.topic), assignment.partition));
             self.metrics.lag(&assignment.topic, assignment.partition, None);
         }
+        self.metrics.owns(active.len());
     }
 
     fn advance(&self, pending: Pending) -> Option<Pending> {
@@ -463,6 +464,7 @@ impl Loop {
                 let key = (Arc::clone(&assignment.topic), assignment.partition);
                 active.insert(key, assignment);
             }
+            self.metrics.owns(active.len());
         }
         tracing::info!(partitions = committed.count(), "partitions were assigned");
         assign_partitions(&self.consumer, &committed);
@@ -503,7 +505,7 @@ impl Loop {
             }
         }
         self.release(&active);
-        self.metrics.group(false, 0);
+        self.metrics.group(false);
     }
 }
 

@@ -134,8 +134,10 @@ pub trait Metrics: Send + Sync + 'static {
     fn in_flight(&self, calls: usize);
     /// How far the group is behind in a partition of this process; `None` once it has left.
     fn lag(&self, topic: &str, partition: i32, lag: Option<i64>);
-    /// Whether the group is joined, and how many partitions this process owns.
-    fn group(&self, joined: bool, partitions: usize);
+    /// Whether the group is joined.
+    fn group(&self, joined: bool);
+    /// How many partitions this process owns from now on.
+    fn owns(&self, partitions: usize);
 }
 
 /// An account commands can be for.

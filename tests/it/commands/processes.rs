@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wms_connector::{
     app::{self, Parts, Running},
     domain::Operation,
-    sandbox::{EffectKind, Fault, FaultRule, Vendor},
+    sandbox::{EffectKind, Fault, FaultRule, SeenRequest, Vendor},
 };
 
 use super::{
@@ -24,7 +24,8 @@ tests! {
     both: a_call_in_flight_is_finished_at_the_end;
     mock: a_reply_is_written_until_the_broker_has_it,
         a_document_is_taken_back_when_its_making_is_told;
-    kafka: processes_come_and_go, processes_come_and_go_by_the_consumer_protocol;
+    kafka: processes_come_and_go, processes_come_and_go_by_the_consumer_protocol,
+        two_processes_share_a_vendors_limit;
 }
 
 fn slow(ms: u64, jitter_ms: u64) -> FaultRule {
@@ -111,6 +112,35 @@ async fn another(desk: &Desk<'_>) -> (Running, CancellationToken) {
     let parts = Parts { webhooks: false, commands: true };
     let running = app::start(desk.app.config.clone(), parts, stop.clone()).await.unwrap();
     (running, stop)
+}
+
+/// Qianyi documents 100 `CREATE_SALES_ORDER` in 10 seconds, whoever sends them.
+async fn two_processes_share_a_vendors_limit(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    let (second, stop_second) = another(&desk).await;
+    desk.app.until("two", || second.readiness.report().ready).await;
+    let mut commands = Vec::new();
+    for n in 0..150 {
+        let sample = samples::qianyi_order(&format!("LIMIT-{n}"));
+        commands.push(desk.send(desk.json(&sample).partition(n % 3)).await);
+    }
+    for reply in desk.replies(&commands).await {
+        assert_eq!(reply.end(), ("SUCCEEDED", "NONE", 1, false), "{reply:#?}");
+    }
+    let books = desk.books();
+    let calls = books.requests_to("CREATE_SALES_ORDER");
+    assert_eq!(calls.len(), 150);
+    for first in &calls {
+        let window = jiff::SignedDuration::from_secs(10);
+        let inside = |seen: &&&SeenRequest| {
+            let after = seen.at.duration_since(first.at);
+            !after.is_negative() && after < window
+        };
+        assert!(calls.iter().filter(inside).count() <= 100, "more than the vendor allows");
+    }
+    stop_second.cancel();
+    second.finished().await.unwrap();
+    desk.close().await;
 }
 
 const KEYS: usize = 24;
