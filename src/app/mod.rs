@@ -211,23 +211,24 @@ pub async fn start(
         let opened = open::open(&config, parts, &readiness, &stop, begin).await?;
         Ok((api_client, opened))
     };
-    let (api_client, open::Opened { encoders, publisher, replies, registry, command_partitions }) = match opened.await {
-        Ok(opened) => opened,
-        Err(error) => {
-            serving.cancel();
-            intake.close();
-            if tokio::time::timeout(config.shutdown_timeout, intake.wait()).await.is_err() {
-                tracing::warn!("a webhook was not answered before the end");
+    let (api_client, open::Opened { encoders, publisher, replies, registry, command_partitions }) =
+        match opened.await {
+            Ok(opened) => opened,
+            Err(error) => {
+                serving.cancel();
+                intake.close();
+                if tokio::time::timeout(config.shutdown_timeout, intake.wait()).await.is_err() {
+                    tracing::warn!("a webhook was not answered before the end");
+                }
+                stop_spool.cancel();
+                stop_admin.cancel();
+                background.close();
+                if tokio::time::timeout(config.shutdown_timeout, background.wait()).await.is_err() {
+                    tracing::debug!("a background task did not end in time");
+                }
+                return Err(error);
             }
-            stop_spool.cancel();
-            stop_admin.cancel();
-            background.close();
-            if tokio::time::timeout(config.shutdown_timeout, background.wait()).await.is_err() {
-                tracing::debug!("a background task did not end in time");
-            }
-            return Err(error);
-        }
-    };
+        };
     let (failed, commands_failed) = tokio::sync::watch::channel(None);
     if parts.commands {
         let work = commands::Work {

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api_client::{SealedTokens, SealingKeys, StoreError, StoredTokens, TokenStore, may_follow},
+    api_client::{
+        SealedTokens, SealingKeys, StoreError, StoredTokens, TokenState, TokenStore, may_follow,
+    },
     clock,
     domain::AccountName,
     kafka::{CloudEvent, Headers, LedTopic, TraceParent, WriteError},
@@ -132,11 +134,14 @@ impl TokenStore for TopicTokenStore {
                 StoreError::Failed("the tokens are too large to be sealed".to_owned())
             })?;
             let (value, version) = (json(&sealed)?, record.version);
+            // New tokens end a renewal that this process began. They are kept also when it does not
+            // lead any more: unless its successor has begun one of its own, nobody else has them.
+            let anyone = record.state == TokenState::Settled;
             let id = format!("tokens-{account}-{version}");
             let headers = headers(account, "wms.connector.Tokens", &id);
             let (topic, key) = (Arc::clone(&self.topic), account.as_str().as_bytes().to_vec());
             on_a_thread(move || {
-                topic.write(&key, &value, &headers, |stored| {
+                topic.write(&key, &value, &headers, anyone, |stored| {
                     may_follow(stored.and_then(version_of), version).is_ok()
                 })
             })

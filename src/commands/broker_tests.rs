@@ -29,7 +29,7 @@ use crate::{
         AccountName, Answer, Attempt, Body, Command, CommandReply, Details, Event, EventType,
         Invalid, LookUp, Method, Operation, PlannedCall, Refusal, ReplyCategory, ReplyStatus,
         SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
-        command::{Call, CancelOrder},
+        command::Call,
     },
     vendors::{OwnerOf, Vendor},
 };
@@ -91,7 +91,7 @@ impl Vendor for Fake {
                 details: Details::default(),
                 differences: Vec::new(),
                 compared: Vec::new(),
-                cancelled: true,
+                cancelled: false,
             },
             _ => LookUp::NotFound { vendor_may_be_working: true },
         }
@@ -130,14 +130,13 @@ impl Reads for FakeReads {
         };
         let account = account.to_owned();
         let command = match text.split_once(':') {
-            Some(("order", number)) => Command::CancelOrder(CancelOrder {
-                command_id: String::new(),
-                account,
-                expires_at: None,
-                order_number: number.to_owned(),
-                shop: None,
-                vendor_fields: Default::default(),
-            }),
+            // A creation: it waits for no commit of what came before it, as a cancellation does.
+            Some(("order", number)) => {
+                let asn = serde_json::json!({
+                    "account": account, "asnNumber": number, "warehouse": "W", "lines": [],
+                });
+                Command::CreateAsn(serde_json::from_value(asn).unwrap())
+            }
             Some(("call", path)) => Command::Call(Call {
                 command_id: String::new(),
                 account,

@@ -30,6 +30,18 @@ use super::{
 /// How long to wait for committed offsets before asking again.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long nothing is committed but for the last time, once the coordinator said that the group
+/// rebalances. It ends with a new generation, and a commit of the old one that arrives in that moment
+/// costs the whole assignment: what is in flight would be done again by others.
+const REBALANCE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What earlier commits have taught.
+struct Known {
+    metadata_limit: usize,
+    /// No commit but the last one is tried before.
+    not_before: Instant,
+}
+
 /// What the committer is asked for.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -49,7 +61,7 @@ pub(super) fn serve(
     settings: &Settings,
 ) {
     let (every, session) = (settings.commit_every, settings.session);
-    let mut metadata_limit = METADATA_LIMIT;
+    let mut known = Known { metadata_limit: METADATA_LIMIT, not_before: Instant::now() };
     let mut next = Instant::now() + every;
     loop {
         let mut begins: Vec<(Arc<Assignment>, oneshot::Sender<bool>)> = Vec::new();
@@ -64,7 +76,7 @@ pub(super) fn serve(
                 Job::Last { assignments, answer } => {
                     let mut done = true;
                     for assignment in &assignments {
-                        done &= commit(consumer, group, assignment, &mut metadata_limit);
+                        done &= commit(consumer, group, assignment, &mut known);
                     }
                     answer.send(done).ok();
                 }
@@ -77,8 +89,9 @@ pub(super) fn serve(
         while let Some((assignment, answer)) = begins.pop() {
             // Beginnings of one partition share a commit.
             let done = !assignment.stop.is_cancelled()
+                && known.not_before <= Instant::now()
                 && !group.left(session).is_zero()
-                && commit(consumer, group, &assignment, &mut metadata_limit);
+                && commit(consumer, group, &assignment, &mut known);
             let mut answers = vec![answer];
             let mut index = 0;
             while index < begins.len() {
@@ -96,9 +109,9 @@ pub(super) fn serve(
         if Instant::now() >= next {
             // Who was not heard from for a session has nothing to say about these partitions; a
             // commit under a membership that begins anew would take back what their owner said.
-            if !group.left(session).is_zero() {
+            if !group.left(session).is_zero() && known.not_before <= Instant::now() {
                 for assignment in group.active() {
-                    commit(consumer, group, &assignment, &mut metadata_limit);
+                    commit(consumer, group, &assignment, &mut known);
                 }
             }
             next = Instant::now() + every;
@@ -115,12 +128,12 @@ fn commit(
     consumer: &BaseConsumer<Context>,
     group: &Group,
     assignment: &Assignment,
-    metadata_limit: &mut usize,
+    known: &mut Known,
 ) -> bool {
     if assignment.gone.is_cancelled() {
         return true;
     }
-    assignment.set_metadata_limit(*metadata_limit);
+    assignment.set_metadata_limit(known.metadata_limit);
     let commit = match assignment.uncommitted() {
         Uncommitted::Changed(commit) => commit,
         Uncommitted::Nothing => return true,
@@ -141,7 +154,10 @@ fn commit(
             if let KafkaError::ConsumerCommit(code) = error {
                 match code {
                     // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
-                    RDKafkaErrorCode::OffsetMetadataTooLarge => *metadata_limit /= 2,
+                    RDKafkaErrorCode::OffsetMetadataTooLarge => known.metadata_limit /= 2,
+                    RDKafkaErrorCode::RebalanceInProgress => {
+                        known.not_before = Instant::now() + REBALANCE_PAUSE;
+                    }
                     // The coordinator answers, and says that we are not of the group any more: no
                     // call begins on that answer.
                     RDKafkaErrorCode::UnknownMemberId

@@ -26,8 +26,8 @@ use rdkafka::{
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
     error::KafkaError,
-    message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
 use tokio::sync::watch;
 
@@ -74,20 +74,70 @@ impl fmt::Debug for LedTopic {
     }
 }
 
-type Writer = ThreadedProducer<DefaultProducerContext>;
+type Writer = ThreadedProducer<Context>;
+
+/// Who waits for the offset of a record.
+type Delivered = std::sync::mpsc::Sender<Result<i64, KafkaError>>;
+
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        LoggingContext.log(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        LoggingContext.error(error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Option<Delivered>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let offset = match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(error.clone()),
+        };
+        if let Some(waiting) = *waiting {
+            // Who gave up reads the topic anew.
+            waiting.send(offset).ok();
+        }
+    }
+}
 
 struct Shared {
     topic: String,
     reader: ClientConfig,
     transactional: ClientConfig,
     plain: ClientConfig,
-    values: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    values: Mutex<Values>,
     caught_up: watch::Sender<bool>,
     changed: watch::Sender<()>,
     leads: AtomicBool,
     stop: AtomicBool,
     writer: Mutex<Option<Writer>>,
     teller: Mutex<Option<Writer>>,
+}
+
+/// The newest value of each key. Two read the topic, the follower and whoever takes over, and the
+/// slower one must not put an older value back: what comes before what is known is not taken.
+#[derive(Debug, Default)]
+struct Values {
+    /// With the offset; `None` is a deleted one.
+    newest: HashMap<Vec<u8>, (i64, Option<Vec<u8>>)>,
+}
+
+impl Values {
+    fn apply(&mut self, key: &[u8], offset: i64, value: Option<&[u8]>) {
+        let known = self.newest.get(key).map(|(at, _)| *at);
+        if known.is_none_or(|at| at < offset) {
+            self.newest.insert(key.to_owned(), (offset, value.map(<[u8]>::to_vec)));
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Vec<u8>> {
+        self.newest.get(key).and_then(|(_, value)| value.as_ref())
+    }
 }
 
 /// Valid at every step, so a panic elsewhere does not spoil it.
@@ -168,12 +218,14 @@ impl LedTopic {
         Ok(())
     }
 
-    /// Writes a value if this process leads and `may` agrees with what is there. Blocks.
+    /// Writes a value if `may` agrees with what is there, and if this process leads or `anyone` may
+    /// write this one: what ends work that only its beginner can end. Blocks.
     pub fn write(
         &self,
         key: &[u8],
         value: &[u8],
         headers: &Headers,
+        anyone: bool,
         may: impl Fn(Option<&[u8]>) -> bool,
     ) -> Result<(), WriteError> {
         let shared = &self.shared;
@@ -182,7 +234,7 @@ impl LedTopic {
         // The second time after somebody else took the transactional id, or after a commit whose
         // outcome is not known: what is there by then is read first.
         for _ in 0..2 {
-            if !self.leads() {
+            if !anyone && !self.leads() {
                 return Err(last);
             }
             let producer = match writer.take() {
@@ -199,8 +251,8 @@ impl LedTopic {
                 return Err(WriteError::Superseded);
             }
             match shared.transact(&producer, key, value, headers) {
-                Ok(()) => {
-                    shared.apply(key, Some(value));
+                Ok(offset) => {
+                    shared.apply(key, offset, Some(value));
                     *writer = Some(producer);
                     return Ok(());
                 }
@@ -222,7 +274,7 @@ impl LedTopic {
                 Some(producer) => producer,
                 None => producer(&shared.plain)?,
             };
-            producer.send(shared.record(key, value, headers)).map_err(|(error, _)| error)?;
+            producer.send(shared.record(key, value, headers, None)).map_err(|(error, _)| error)?;
             producer.flush(STEP)?;
             *teller = Some(producer);
             Ok(())
@@ -249,7 +301,7 @@ impl Drop for LedTopic {
 }
 
 fn producer(config: &ClientConfig) -> Result<Writer, KafkaError> {
-    ThreadedProducer::from_config_and_context(config, DefaultProducerContext)
+    ThreadedProducer::from_config_and_context(config, Context)
 }
 
 impl Shared {
@@ -261,13 +313,8 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn apply(&self, key: &[u8], value: Option<&[u8]>) {
-        let mut values = locked(&self.values);
-        match value {
-            Some(value) => values.insert(key.to_owned(), value.to_owned()),
-            None => values.remove(key),
-        };
-        drop(values);
+    fn apply(&self, key: &[u8], offset: i64, value: Option<&[u8]>) {
+        locked(&self.values).apply(key, offset, value);
         self.changed.send_replace(());
     }
 
@@ -296,7 +343,7 @@ impl Shared {
                 None => {}
                 Some(Ok(message)) => {
                     if let Some(key) = message.key() {
-                        self.apply(key, message.payload());
+                        self.apply(key, message.offset(), message.payload());
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
@@ -370,7 +417,7 @@ impl Shared {
                 None => return Err(self.failed("it could not be read to its end in time")),
                 Some(Ok(message)) => {
                     if let Some(key) = message.key() {
-                        self.apply(key, message.payload());
+                        self.apply(key, message.offset(), message.payload());
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(producer),
@@ -384,12 +431,17 @@ impl Shared {
         key: &'a [u8],
         value: &'a [u8],
         headers: &Headers,
-    ) -> BaseRecord<'a, [u8], [u8], ()> {
+        delivered: Option<Delivered>,
+    ) -> BaseRecord<'a, [u8], [u8], Box<Option<Delivered>>> {
         let mut owned = OwnedHeaders::new_with_capacity(headers.len());
         for (name, value) in headers {
             owned = owned.insert(Header { key: name, value: value.as_deref() });
         }
-        BaseRecord::to(&self.topic).partition(0).key(key).payload(value).headers(owned)
+        BaseRecord::with_opaque_to(&self.topic, Box::new(delivered))
+            .partition(0)
+            .key(key)
+            .payload(value)
+            .headers(owned)
     }
 
     fn transact(
@@ -398,10 +450,14 @@ impl Shared {
         key: &[u8],
         value: &[u8],
         headers: &Headers,
-    ) -> Result<(), KafkaError> {
+    ) -> Result<i64, KafkaError> {
+        let (sender, delivered) = std::sync::mpsc::channel();
         producer.begin_transaction()?;
-        producer.send(self.record(key, value, headers)).map_err(|(error, _)| error)?;
-        producer.commit_transaction(STEP)
+        let record = self.record(key, value, headers, Some(sender));
+        producer.send(record).map_err(|(error, _)| error)?;
+        producer.commit_transaction(STEP)?;
+        // It was delivered before it was committed; the callback may be a moment behind.
+        delivered.recv_timeout(STEP).map_err(|_| KafkaError::Canceled)?
     }
 }
 
@@ -432,5 +488,26 @@ impl ConsumerContext for Leadership<'_> {
             Rebalance::Assign(partitions) if partitions.count() > 0 => self.shared.set_leads(true),
             Rebalance::Assign(_) | Rebalance::Revoke(_) | Rebalance::Error(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_puts_nothing_older_back() {
+        let mut values = Values::default();
+        let get = |values: &Values| values.get(b"a").cloned();
+        values.apply(b"a", 3, Some(b"refreshing"));
+        values.apply(b"a", 5, Some(b"new"));
+        values.apply(b"a", 3, Some(b"refreshing"));
+        assert_eq!(get(&values), Some(b"new".to_vec()));
+        values.apply(b"a", 7, None);
+        values.apply(b"a", 5, Some(b"new"));
+        assert_eq!(get(&values), None, "what was deleted stays deleted");
+        values.apply(b"b", 0, Some(b"other"));
+        values.apply(b"a", 8, Some(b"newest"));
+        assert_eq!(get(&values), Some(b"newest".to_vec()));
     }
 }
