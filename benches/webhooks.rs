@@ -4,7 +4,10 @@
 //! `make bench` runs it. Figures are for comparing the two columns of one run, never across
 //! machines. Settings: `BENCH_SECONDS` (a measurement's length, 5), `BENCH_CONNECTIONS`
 //! (`1,16,128`), `BENCH_LINES` (`1,50`), `BENCH_ROUNDS` (each pair in turn, 3), `BENCH_PRODUCER`
-//! (librdkafka properties of both producers, `name=value` joined by commas).
+//! (librdkafka properties of both producers, `name=value` joined by commas), `BENCH_BARE` (the
+//! bare handler's producer: `prompt`, one with the connector's settings that sends what comes at
+//! once, or `gathering`, the connector's own pair, which also lets what comes under load wait a
+//! moment for company).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -79,7 +82,14 @@ async fn bare(servers: String, topic: String) {
     let producer = producer_properties().into_iter().collect();
     let settings =
         ClientSettings { bootstrap_servers: servers, producer, ..ClientSettings::default() };
-    let publisher = Publisher::new(settings.producer(Duration::from_secs(5))).unwrap();
+    let timeout = Duration::from_secs(5);
+    let prompt = settings.producer(timeout);
+    let publisher = match std::env::var("BENCH_BARE").as_deref() {
+        Ok("gathering") => Publisher::gathering(prompt, settings.gathering_producer(timeout)),
+        Ok("prompt") | Err(_) => Publisher::new(prompt),
+        Ok(other) => panic!("BENCH_BARE is `prompt` or `gathering`, not `{other}`"),
+    }
+    .unwrap();
     let state = Arc::new((publisher, topic));
     let handler = |State(state): State<Arc<(Publisher, String)>>, body: Bytes| async move {
         let record = OutgoingRecord {

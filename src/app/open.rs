@@ -127,7 +127,8 @@ async fn prepare(
         Some(spool) => config.ingress.publish_timeout.saturating_sub(spool.reserve),
         None => config.ingress.publish_timeout,
     };
-    let webhooks = || Publisher::new(clients.producer(timeout));
+    let webhooks =
+        || Publisher::gathering(clients.producer(timeout), clients.gathering_producer(timeout));
     let commands = || Publisher::new(clients.reply_producer(REPLY_TIMEOUT));
     let (publisher, replies) = match (parts.webhooks, parts.commands) {
         (true, true) => (webhooks()?, commands()?),

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     ops::Deref,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -59,9 +62,16 @@ pub enum PublishError {
     Refused { topic: String, reason: String },
 }
 
+/// Records that may be on their way without waiting for company: one less than librdkafka takes
+/// of a partition.
+const MOST_PROMPT: usize = 4;
+
 type Delivery = Result<(i32, i64), KafkaError>;
 
-struct Context;
+struct Context {
+    /// Records that were taken and are neither confirmed nor failed.
+    on_their_way: Arc<AtomicUsize>,
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -81,6 +91,7 @@ impl ProducerContext for Context {
             Ok(message) => Ok((message.partition(), message.offset())),
             Err((error, _)) => Err(error.clone()),
         };
+        self.on_their_way.fetch_sub(1, Ordering::Relaxed);
         // The caller may have given up; its record is then simply in the log.
         drop(waiting.send(delivery));
     }
@@ -88,19 +99,28 @@ impl ProducerContext for Context {
 
 /// A producer that ends on a thread of its own. The last to hold one that failed for good may be a
 /// webhook on the runtime, and ending it joins its thread and waits for its brokers.
-struct OwnedProducer(Option<ThreadedProducer<Context>>);
+struct OwnedProducer {
+    producer: Option<ThreadedProducer<Context>>,
+    on_their_way: Arc<AtomicUsize>,
+}
+
+impl OwnedProducer {
+    fn on_their_way(&self) -> usize {
+        self.on_their_way.load(Ordering::Relaxed)
+    }
+}
 
 impl Deref for OwnedProducer {
     type Target = ThreadedProducer<Context>;
 
     fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("only its end takes the producer away")
+        self.producer.as_ref().expect("only its end takes the producer away")
     }
 }
 
 impl Drop for OwnedProducer {
     fn drop(&mut self) {
-        let producer = self.0.take();
+        let producer = self.producer.take();
         let end = thread::Builder::new().name("producer-end".to_owned());
         // Without a thread it ends here.
         if let Err(error) = end.spawn(move || drop(producer)) {
@@ -116,10 +136,40 @@ pub struct Publisher {
 }
 
 struct Shared {
-    config: ClientConfig,
-    producer: RwLock<Arc<OwnedProducer>>,
+    prompt: Slot,
+    /// Takes what comes while the other has its share.
+    gathering: Option<Slot>,
     /// Sends every record in a batch of its own; made when it is first needed.
     alone: RwLock<Option<Arc<OwnedProducer>>>,
+}
+
+/// A producer and what it is rebuilt with.
+struct Slot {
+    config: ClientConfig,
+    current: RwLock<Arc<OwnedProducer>>,
+}
+
+impl Slot {
+    fn new(config: ClientConfig) -> Result<Self, KafkaError> {
+        let current = RwLock::new(Arc::new(create(&config)?));
+        Ok(Self { config, current })
+    }
+
+    fn get(&self) -> Arc<OwnedProducer> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces `failed`, unless somebody was faster.
+    fn rebuild(&self, failed: &Arc<OwnedProducer>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, failed) {
+            return;
+        }
+        match create(&self.config) {
+            Ok(producer) => *current = Arc::new(producer),
+            Err(error) => tracing::error!(%error, "the producer could not be rebuilt"),
+        }
+    }
 }
 
 impl fmt::Debug for Publisher {
@@ -131,13 +181,36 @@ impl fmt::Debug for Publisher {
 impl Publisher {
     /// Makes the producer; nothing is sent yet.
     pub fn new(config: ClientConfig) -> Result<Self, KafkaError> {
-        let producer = RwLock::new(Arc::new(create(&config)?));
-        let alone = RwLock::default();
-        Ok(Self { shared: Arc::new(Shared { config, producer, alone }) })
+        Self::of(Slot::new(config)?, None)
     }
 
+    /// Makes two producers: `prompt` sends what comes alone at once, `gathering` lets what comes
+    /// while others are on their way wait a moment for company (`linger.ms`).
+    ///
+    /// One producer cannot do both. Without a wait, and once five records of a partition are on
+    /// their way, librdkafka's thread asks again and again whether more may follow, and takes a
+    /// processor for it: an idempotent producer may have five *requests* under way, and the limit
+    /// counts records (`rd_kafka_toppar_producer_serve`). With a wait, every single record waits,
+    /// a millisecond at least.
+    ///
+    /// Records that are on their way at the same time may so change places; one that is published
+    /// after another was confirmed never does.
+    pub fn gathering(prompt: ClientConfig, gathering: ClientConfig) -> Result<Self, KafkaError> {
+        Self::of(Slot::new(prompt)?, Some(Slot::new(gathering)?))
+    }
+
+    fn of(prompt: Slot, gathering: Option<Slot>) -> Result<Self, KafkaError> {
+        let alone = RwLock::default();
+        Ok(Self { shared: Arc::new(Shared { prompt, gathering, alone }) })
+    }
+
+    /// Whose turn it is. What gathers is finished first: whoever comes then would overtake it.
     fn producer(&self) -> Arc<OwnedProducer> {
-        Arc::clone(&self.shared.producer.read().unwrap_or_else(PoisonError::into_inner))
+        let prompt = self.shared.prompt.get();
+        let Some(gathering) = &self.shared.gathering else { return prompt };
+        let gathering = gathering.get();
+        let idle = gathering.on_their_way() == 0 && prompt.on_their_way() < MOST_PROMPT;
+        if idle { prompt } else { gathering }
     }
 
     /// Sends a record and waits for the acknowledgement of all in-sync replicas: partition and
@@ -198,7 +271,7 @@ impl Publisher {
         if let Some(alone) = &*alone {
             return Ok(Arc::clone(alone));
         }
-        let mut config = self.shared.config.clone();
+        let mut config = self.shared.prompt.config.clone();
         config.set("batch.num.messages", "1");
         let producer = Arc::new(create(&config)?);
         *alone = Some(Arc::clone(&producer));
@@ -208,7 +281,8 @@ impl Publisher {
     /// Every producer that may hold records.
     fn producers(&self) -> Vec<Arc<OwnedProducer>> {
         let alone = self.shared.alone.read().unwrap_or_else(PoisonError::into_inner).clone();
-        [self.producer()].into_iter().chain(alone).collect()
+        let gathering = self.shared.gathering.as_ref().map(Slot::get);
+        [self.shared.prompt.get()].into_iter().chain(gathering).chain(alone).collect()
     }
 
     /// Waits until everything that was sent is confirmed or failed.
@@ -225,7 +299,7 @@ impl Publisher {
 
     /// Whether a broker answers now and the topic can be written to: asks for its metadata.
     pub async fn reachable(&self, topic: String, timeout: Duration) -> Result<(), KafkaError> {
-        let producer = self.producer();
+        let producer = self.shared.prompt.get();
         tokio::task::spawn_blocking(move || {
             producer.client().fetch_metadata(Some(&topic), timeout).map(|_| ())
         })
@@ -235,8 +309,7 @@ impl Publisher {
 
     /// How many records are on their way.
     pub fn in_flight(&self) -> usize {
-        let counts = self.producers().into_iter().map(|producer| producer.in_flight_count());
-        counts.map(|count| usize::try_from(count).unwrap_or(0)).sum()
+        self.producers().iter().map(|producer| producer.on_their_way()).sum()
     }
 
     /// Names the failure as a decision; a fatal one first replaces the producer, which refuses
@@ -262,20 +335,17 @@ impl Publisher {
             return;
         }
         drop(alone);
-        let mut current = self.shared.producer.write().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, failed) {
-            return;
-        }
-        match create(&self.shared.config) {
-            Ok(producer) => *current = Arc::new(producer),
-            Err(error) => tracing::error!(%error, "the producer could not be rebuilt"),
+        for slot in [&self.shared.prompt].into_iter().chain(&self.shared.gathering) {
+            slot.rebuild(failed);
         }
     }
 }
 
 fn create(config: &ClientConfig) -> Result<OwnedProducer, KafkaError> {
-    ThreadedProducer::from_config_and_context(config, Context)
-        .map(|producer| OwnedProducer(Some(producer)))
+    let on_their_way = Arc::<AtomicUsize>::default();
+    let context = Context { on_their_way: Arc::clone(&on_their_way) };
+    ThreadedProducer::from_config_and_context(config, context)
+        .map(|producer| OwnedProducer { producer: Some(producer), on_their_way })
 }
 
 fn enqueue(
@@ -294,7 +364,11 @@ fn enqueue(
     outgoing.key = key.as_deref();
     outgoing.payload = payload.as_deref();
     outgoing.timestamp = *timestamp;
-    producer.send(outgoing).map_err(|(error, _record)| error)
+    producer.on_their_way.fetch_add(1, Ordering::Relaxed);
+    producer.send(outgoing).map_err(|(error, _record)| {
+        producer.on_their_way.fetch_sub(1, Ordering::Relaxed);
+        error
+    })
 }
 
 fn classify(topic: String, error: &KafkaError) -> PublishError {

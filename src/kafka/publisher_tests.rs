@@ -20,13 +20,15 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     cluster
 }
 
+fn settings(cluster: &MockCluster<'static, DefaultProducerContext>) -> ClientSettings {
+    ClientSettings { bootstrap_servers: cluster.bootstrap_servers(), ..Default::default() }
+}
+
 fn publisher(
     cluster: &MockCluster<'static, DefaultProducerContext>,
     properties: &[(&str, &str)],
 ) -> Publisher {
-    let settings =
-        ClientSettings { bootstrap_servers: cluster.bootstrap_servers(), ..Default::default() };
-    let mut config = settings.producer(SOON);
+    let mut config = settings(cluster).producer(SOON);
     for (name, value) in properties {
         config.set(*name, *value);
     }
@@ -126,4 +128,67 @@ async fn a_full_queue_asks_to_come_again() {
     // In the log or timed out: the client decides how soon it looks for the broker again.
     drop(first.await);
     until_published(&publisher).await;
+}
+
+fn gathering(cluster: &MockCluster<'static, DefaultProducerContext>) -> Publisher {
+    let settings = settings(cluster);
+    Publisher::gathering(settings.producer(SOON), settings.gathering_producer(SOON)).unwrap()
+}
+
+/// What comes while others are on their way is gathered, and what comes then does not overtake it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_alone_goes_at_once_and_what_comes_with_others_is_gathered() {
+    let cluster = cluster();
+    let publisher = gathering(&cluster);
+    let prompt = publisher.shared.prompt.get();
+    for number in 0..3 {
+        assert!(Arc::ptr_eq(&publisher.producer(), &prompt), "nothing is on its way");
+        publisher.publish(record(number), SOON).await.unwrap();
+    }
+    cluster.broker_down(1).unwrap();
+    let mut delivered = Vec::new();
+    for number in 0..10 {
+        let producer = publisher.producer();
+        assert_eq!(Arc::ptr_eq(&producer, &prompt), number < MOST_PROMPT, "record {number}");
+        let (sender, receiver) = oneshot::channel();
+        enqueue(&producer, &record(number), sender).unwrap();
+        delivered.push(receiver);
+    }
+    assert_eq!(publisher.in_flight(), 10);
+    cluster.broker_up(1).unwrap();
+    for receiver in delivered {
+        receiver.await.unwrap().unwrap();
+    }
+    assert_eq!(publisher.in_flight(), 0);
+    assert!(Arc::ptr_eq(&publisher.producer(), &prompt), "everything is confirmed");
+}
+
+/// A record that a producer does not take is not on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_taken_does_not_count() {
+    let cluster = cluster();
+    let publisher = gathering(&cluster);
+    let large = OutgoingRecord { payload: Some(vec![0; 2_000_000]), ..record(0) };
+    let refused = publisher.publish(large, SOON).await.unwrap_err();
+    assert!(matches!(refused, PublishError::TooLarge { .. }), "{refused}");
+    let counts: Vec<_> = publisher.producers().iter().map(|one| one.on_their_way()).collect();
+    assert_eq!(counts, [0, 0, 0]);
+}
+
+/// The producer that gathers fails for good: it alone is rebuilt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gathering_producer_that_failed_for_good_is_rebuilt() {
+    let cluster = cluster();
+    let publisher = gathering(&cluster);
+    let (prompt, failed) = (publisher.shared.prompt.get(), publisher.producers()[1].clone());
+    // As if others were on their way all the time.
+    prompt.on_their_way.fetch_add(MOST_PROMPT, Ordering::Relaxed);
+    publisher.publish(record(0), SOON).await.unwrap();
+    assert_eq!(failed.client().fatal_error(), None);
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+    until_published(&publisher).await;
+    assert!(failed.client().fatal_error().is_some());
+    assert!(!Arc::ptr_eq(&failed, &publisher.producers()[1]));
+    assert!(Arc::ptr_eq(&prompt, &publisher.producers()[0]));
 }
