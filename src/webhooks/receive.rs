@@ -136,25 +136,49 @@ impl Done {
     }
 }
 
+/// Whose webhook a request is, by its path.
+pub(super) enum Called<'a> {
+    Nobody,
+    /// The account is right and the path secret is not.
+    WrongSecret(&'a AccountState),
+    Account(&'a AccountState),
+}
+
+/// Reads the path. What it returns borrows nothing of the request.
+pub(super) fn called<'a>(
+    webhooks: &'a Webhooks,
+    account: &str,
+    secret: Option<&str>,
+) -> Called<'a> {
+    let known = AccountName::new(account).ok().and_then(|name| webhooks.accounts.get(&name));
+    match known {
+        None => Called::Nobody,
+        Some(state) if secret_matches(&state.account, secret) => Called::Account(state),
+        Some(state) => Called::WrongSecret(state),
+    }
+}
+
 /// Takes a request and gives its answer. Checks in the order of the contract: account and path
 /// secret, source address, size, JSON, `data`, signature.
 pub(super) async fn receive(
     webhooks: &Webhooks,
     peer: IpAddr,
-    account: &str,
-    secret: Option<&str>,
+    called: Called<'_>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
-    let known = AccountName::new(account).ok().and_then(|name| webhooks.accounts.get(&name));
-    let Some(state) = known else {
-        webhooks.discarding.spawn(body::discard(body));
-        webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
-        return json(status(UNKNOWN_ACCOUNT.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER);
+    let (state, secret_is_right) = match called {
+        Called::Account(state) => (state, true),
+        Called::WrongSecret(state) => (state, false),
+        Called::Nobody => {
+            webhooks.discarding.spawn(body::discard(body));
+            webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
+            return json(status(UNKNOWN_ACCOUNT.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER);
+        }
     };
     let started = Instant::now();
-    let done = if secret_matches(&state.account, secret) {
+    let done = if secret_is_right {
         process(webhooks, state, peer, parts, &mut body).await
     } else {
         Done { type_label: NO_TYPE, outcome: UNKNOWN_ACCOUNT }
@@ -235,10 +259,14 @@ async fn process(
     let body::Received { bytes, _permit } = body;
     let form = body::form(content_type, &bytes).await;
     let query = parts.uri.query().unwrap_or_default();
+    let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    // Headers and path are slices of the connection's read buffer: held until the broker has
+    // answered, they would cost the connection another buffer.
+    drop(parts);
     let webhook = Webhook::new(Received {
         account: account.name.clone(),
         body: bytes,
-        query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        query,
         headers,
         form,
         received_at,

@@ -99,13 +99,13 @@ impl WebhookServer {
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let (webhooks, mut service) = (Arc::clone(&webhooks), service.clone());
                     async move {
-                        let uri = request.uri().clone();
-                        let request = request.map(Body::new);
                         // The router's way there costs as much as checking a short webhook.
-                        match plain_path(request.method(), uri.path()) {
-                            Some((account, secret)) => {
-                                Ok(receive::receive(&webhooks, peer, account, secret, request)
-                                    .await)
+                        let called = plain_path(request.method(), request.uri().path())
+                            .map(|(account, secret)| receive::called(&webhooks, account, secret));
+                        let request = request.map(Body::new);
+                        match called {
+                            Some(called) => {
+                                Ok(receive::receive(&webhooks, peer, called, request).await)
                             }
                             None => service.call(request).await,
                         }
@@ -162,7 +162,8 @@ async fn without_secret(
     Path(account): Path<String>,
     request: Request,
 ) -> Response {
-    receive::receive(&webhooks, peer.0, &account, None, request).await
+    let called = receive::called(&webhooks, &account, None);
+    receive::receive(&webhooks, peer.0, called, request).await
 }
 
 async fn with_secret(
@@ -171,7 +172,8 @@ async fn with_secret(
     Path((account, secret)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    receive::receive(&webhooks, peer.0, &account, Some(&secret), request).await
+    let called = receive::called(&webhooks, &account, Some(&secret));
+    receive::receive(&webhooks, peer.0, called, request).await
 }
 
 async fn unknown_path() -> Result<Response, Infallible> {

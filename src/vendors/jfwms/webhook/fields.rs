@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
 
     /// Where in `names` a name is.
     fn at(&mut self, name: &str) -> Option<usize> {
-        let at = if self.names.get(self.next).is_some_and(|expected| *expected == name) {
+        let at = if self.names.get(self.next).is_some_and(|expected| same(expected, name)) {
             self.next
         } else {
             self.names.iter().position(|known| *known == name)?
@@ -261,6 +261,11 @@ impl<'a> Fields<'a> {
         let place = self.place;
         Unrecognized::Undecodable(format!("{place}{name}: expected {expected}, found {found}"))
     }
+}
+
+/// Whether two names are equal. A reader's name and its list's are mostly one text in memory.
+fn same(one: &str, other: &str) -> bool {
+    std::ptr::eq(one, other) || one == other
 }
 
 /// A number of at most 18 digits without a sign, as we would write it.
