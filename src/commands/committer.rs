@@ -42,6 +42,42 @@ struct Known {
     not_before: Instant,
 }
 
+impl Known {
+    fn at(now: Instant) -> Self {
+        Self { metadata_limit: METADATA_LIMIT, not_before: now }
+    }
+
+    /// Whether anything but the last commit may be tried.
+    fn may_commit(&self, now: Instant) -> bool {
+        self.not_before <= now
+    }
+
+    /// Learns from a commit that was refused.
+    fn refused(&mut self, code: RDKafkaErrorCode, now: Instant) -> Refused {
+        match code {
+            // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
+            RDKafkaErrorCode::OffsetMetadataTooLarge => self.metadata_limit /= 2,
+            RDKafkaErrorCode::RebalanceInProgress => self.not_before = now + REBALANCE_PAUSE,
+            RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::IllegalGeneration
+            | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::StaleMemberEpoch
+            | RDKafkaErrorCode::FencedMemberEpoch => return Refused::NoMember,
+            _ => {}
+        }
+        Refused::TryAgain
+    }
+}
+
+/// What a refused commit means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    TryAgain,
+    /// The coordinator answers, and says that we are not of the group any more: no call begins on
+    /// that answer.
+    NoMember,
+}
+
 /// What the committer is asked for.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -61,7 +97,7 @@ pub(super) fn serve(
     settings: &Settings,
 ) {
     let (every, session) = (settings.commit_every, settings.session);
-    let mut known = Known { metadata_limit: METADATA_LIMIT, not_before: Instant::now() };
+    let mut known = Known::at(Instant::now());
     let mut next = Instant::now() + every;
     loop {
         let mut begins: Vec<(Arc<Assignment>, oneshot::Sender<bool>)> = Vec::new();
@@ -89,7 +125,7 @@ pub(super) fn serve(
         while let Some((assignment, answer)) = begins.pop() {
             // Beginnings of one partition share a commit.
             let done = !assignment.stop.is_cancelled()
-                && known.not_before <= Instant::now()
+                && known.may_commit(Instant::now())
                 && !group.left(session).is_zero()
                 && commit(consumer, group, &assignment, &mut known);
             let mut answers = vec![answer];
@@ -109,7 +145,7 @@ pub(super) fn serve(
         if Instant::now() >= next {
             // Who was not heard from for a session has nothing to say about these partitions; a
             // commit under a membership that begins anew would take back what their owner said.
-            if !group.left(session).is_zero() && known.not_before <= Instant::now() {
+            if !group.left(session).is_zero() && known.may_commit(Instant::now()) {
                 for assignment in group.active() {
                     commit(consumer, group, &assignment, &mut known);
                 }
@@ -151,26 +187,43 @@ fn commit(
             true
         }
         Err(error) => {
-            if let KafkaError::ConsumerCommit(code) = error {
-                match code {
-                    // The broker takes less than Kafka's default (`offset.metadata.max.bytes`).
-                    RDKafkaErrorCode::OffsetMetadataTooLarge => known.metadata_limit /= 2,
-                    RDKafkaErrorCode::RebalanceInProgress => {
-                        known.not_before = Instant::now() + REBALANCE_PAUSE;
-                    }
-                    // The coordinator answers, and says that we are not of the group any more: no
-                    // call begins on that answer.
-                    RDKafkaErrorCode::UnknownMemberId
-                    | RDKafkaErrorCode::IllegalGeneration
-                    | RDKafkaErrorCode::FencedInstanceId
-                    | RDKafkaErrorCode::StaleMemberEpoch
-                    | RDKafkaErrorCode::FencedMemberEpoch => group.forget_contact(),
-                    _ => {}
-                }
+            if let KafkaError::ConsumerCommit(code) = error
+                && known.refused(code, Instant::now()) == Refused::NoMember
+            {
+                group.forget_contact();
             }
             let (topic, partition) = (&*assignment.topic, assignment.partition);
             tracing::warn!(%error, topic, partition, "an offset was not committed; trying again");
             false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_commit_teaches_what_to_do_next() {
+        use RDKafkaErrorCode as Code;
+        let now = Instant::now();
+        let pause = Duration::from_secs(1);
+        for (code, refused, metadata_limit, not_before) in [
+            (Code::OffsetMetadataTooLarge, Refused::TryAgain, METADATA_LIMIT / 2, now),
+            (Code::RebalanceInProgress, Refused::TryAgain, METADATA_LIMIT, now + pause),
+            (Code::UnknownMemberId, Refused::NoMember, METADATA_LIMIT, now),
+            (Code::IllegalGeneration, Refused::NoMember, METADATA_LIMIT, now),
+            (Code::FencedInstanceId, Refused::NoMember, METADATA_LIMIT, now),
+            (Code::StaleMemberEpoch, Refused::NoMember, METADATA_LIMIT, now),
+            (Code::FencedMemberEpoch, Refused::NoMember, METADATA_LIMIT, now),
+            (Code::CoordinatorNotAvailable, Refused::TryAgain, METADATA_LIMIT, now),
+            (Code::RequestTimedOut, Refused::TryAgain, METADATA_LIMIT, now),
+        ] {
+            let mut known = Known::at(now);
+            assert_eq!(known.refused(code, now), refused, "{code}");
+            assert_eq!((known.metadata_limit, known.not_before), (metadata_limit, not_before));
+            assert_eq!(known.may_commit(now), not_before == now, "{code}");
+            assert!(known.may_commit(now + pause), "{code}");
         }
     }
 }

@@ -99,8 +99,6 @@ impl<T> KeyOrders<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -170,27 +168,5 @@ mod tests {
                 prop_assert!(of_key.is_sorted_by_key(|s| s.1), "{:?}", of_key);
             }
         }
-    }
-
-    #[test]
-    fn a_million_waiting_cost_as_much_as_a_thousand() {
-        let cost = |waiting: u32| {
-            let mut order = KeyOrder::default();
-            for number in 0..waiting {
-                order.push(Some(&(number % 100).to_be_bytes()), number);
-            }
-            let rounds = 20_000u32;
-            let begun = Instant::now();
-            for number in 0..rounds {
-                let key = (number % 100).to_be_bytes();
-                order.push(Some(&key), number);
-                assert!(order.ended(Some(&key)).is_some());
-            }
-            begun.elapsed()
-        };
-        let few = (0..5).map(|_| cost(1_000)).min().unwrap();
-        let many = (0..5).map(|_| cost(1_000_000)).min().unwrap();
-        // A scan would cost a thousand times as much; caches alone may cost a little more.
-        assert!(many < few * 20, "{many:?} with 10^6 waiting, {few:?} with 10^3");
     }
 }

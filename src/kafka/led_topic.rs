@@ -493,6 +493,8 @@ impl ConsumerContext for Leadership<'_> {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+
     use super::*;
 
     #[test]
@@ -509,5 +511,42 @@ mod tests {
         values.apply(b"b", 0, Some(b"other"));
         values.apply(b"a", 8, Some(b"newest"));
         assert_eq!(get(&values), Some(b"newest".to_vec()));
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A leader that gave its partition back in an orderly way while it waited for an answer that
+    /// only it can get: the answer is kept, unless its successor has begun something of its own.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_leads_no_more_may_only_end_what_it_began() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        cluster.create_topic("led", 1, 1).unwrap();
+        let settings =
+            ClientSettings { bootstrap_servers: cluster.bootstrap_servers(), ..Default::default() };
+        let start = || LedTopic::start(&settings, "led", "led-writer", Role::Writer).unwrap();
+        let (first, successor) = (Arc::new(start()), Arc::new(start()));
+        let write =
+            |topic: &Arc<LedTopic>, value: &'static [u8], after: Option<&'static [u8]>, anyone| {
+                let topic = Arc::clone(topic);
+                tokio::task::spawn_blocking(move || {
+                    topic.write(b"a", value, &Headers::new(), anyone, |stored| stored == after)
+                })
+            };
+        write(&first, b"begun", None, false).await.unwrap().unwrap();
+        // As when its partition is given back.
+        first.shared.leads.store(false, Ordering::Release);
+        let refused = write(&first, b"another", Some(b"begun"), false).await.unwrap();
+        assert!(matches!(refused, Err(WriteError::NotLeader)), "{refused:?}");
+        assert_eq!(successor.get(b"a", PATIENCE).await.unwrap(), Some(b"begun".to_vec()));
+        write(&first, b"ended", Some(b"begun"), true).await.unwrap().unwrap();
+
+        write(&successor, b"its own", Some(b"ended"), false).await.unwrap().unwrap();
+        let refused = write(&first, b"late", Some(b"ended"), true).await.unwrap();
+        assert!(matches!(refused, Err(WriteError::Superseded)), "{refused:?}");
+        let reader = start();
+        assert_eq!(reader.get(b"a", PATIENCE).await.unwrap(), Some(b"its own".to_vec()));
+        for topic in [&*first, &*successor, &reader] {
+            topic.stop();
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::support::{
 tests! {
     both: what_fits_no_topic_is_kept_byte_for_byte, a_changed_type_is_noticed,
         a_changed_type_can_be_accepted, a_repeat_is_answered_and_not_written,
-        without_a_window_a_repeat_has_the_same_id, equal_data_in_another_frame_is_another_event;
+        without_a_window_a_repeat_has_the_same_id, equal_webhooks_at_once_are_one_event, equal_data_in_another_frame_is_another_event;
 }
 
 async fn what_fits_no_topic_is_kept_byte_for_byte(env: &TestEnv) {
@@ -186,6 +186,24 @@ async fn without_a_window_a_repeat_has_the_same_id(env: &TestEnv) {
         let ids: BTreeSet<_> = records.iter().map(|record| record.header("ce_id")).collect();
         assert_eq!(ids.len(), 1, "{records:?}");
     }
+    app.stop().await.unwrap();
+}
+
+/// A vendor that lost patience sends again while the first is on its way: each is answered, what is
+/// written twice is one event, and once it is acknowledged nothing is written any more.
+async fn equal_webhooks_at_once_are_one_event(env: &TestEnv) {
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    let body = vendor::jfwms("order", &vendor::order("D"));
+    let at_once = (0..20).map(|_| wire::post(&app, JFWMS, &[], body.clone()));
+    for answer in futures_util::future::join_all(at_once).await {
+        assert_eq!(answer.code(), (200, json!(0)));
+    }
+    let written = env.read_now(&env.name("jfwms.order")).await;
+    assert!((1..=20).contains(&written.len()), "{written:?}");
+    let ids: BTreeSet<_> = written.iter().map(|record| record.header("ce_id")).collect();
+    assert_eq!(ids.len(), 1, "{written:?}");
+    assert_eq!(wire::post(&app, JFWMS, &[], body).await.code(), (200, json!(0)));
+    assert_eq!(env.read_now(&env.name("jfwms.order")).await.len(), written.len());
     app.stop().await.unwrap();
 }
 
