@@ -251,6 +251,9 @@ pub struct DeadLetterSelection {
     /// Only those written before this moment
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Timestamp>,
+    /// How long Kafka may be silent
+    #[arg(long, default_value = "15s", value_name = "DURATION")]
+    pub timeout: humantime::Duration,
 }
 
 #[derive(Debug, Args)]

@@ -9,9 +9,10 @@ use crate::{
     api_client::TokenStatus,
     app::{self, TokensUse, accounts, topics},
     avro::State,
-    config::Config,
+    config::{self, Config},
     kafka::Topics,
     metrics::Metrics,
+    webhooks::spool::{self, Contents, Found},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +52,9 @@ pub(super) fn run(config: Config, warnings: &[String], output: &Output) -> Resul
         }
     };
     kafka(&config, &mut report);
+    if let Some(configured) = &config.ingress.spool {
+        spool(configured, &mut report);
+    }
     runtime()?.block_on(async {
         registry(&config, &mut report).await;
         vendors(&config, &connected, &mut report).await
@@ -89,6 +93,29 @@ fn kafka(config: &Config, report: &mut Report<'_>) {
             missing.join(", ")
         ),
     );
+}
+
+fn spool(configured: &config::Spool, report: &mut Report<'_>) {
+    let (path, most) = (configured.path.display(), configured.max_bytes);
+    match spool::look(&configured.path) {
+        Ok(Found::Nothing) => report.good("spool", format_args!("{path}: can be made")),
+        Ok(Found::InUse) => report.good("spool", format_args!("{path}: a connector works with it")),
+        // What was set aside waits again once the file is opened.
+        Ok(Found::Holds(Contents { waiting: 0, .. })) => {
+            report.good("spool", format_args!("{path}: empty"));
+        }
+        Ok(Found::Holds(Contents { waiting, bytes, .. })) => {
+            let waiting = counted(usize::try_from(waiting).unwrap_or(usize::MAX), "webhook");
+            report.warn(
+                "spool",
+                format_args!(
+                    "{path}: {waiting} of an earlier run, {bytes} of {most} bytes: the next `run` \
+                     publishes them"
+                ),
+            );
+        }
+        Err(error) => report.bad("spool", error),
+    }
 }
 
 async fn registry(config: &Config, report: &mut Report<'_>) {

@@ -27,7 +27,7 @@ pub use accounts::{Account, VendorKeys, VendorSettings};
 pub use admin::Admin;
 pub use commands::{Circuit, Commands, GroupProtocol, IgnoredFields, Retry};
 pub use error::ConfigError;
-pub use ingress::{Ingress, Retyped, UnknownUsers};
+pub use ingress::{Ingress, Retyped, Spool, UnknownUsers};
 pub use kafka::Kafka;
 pub use schema_registry::SchemaRegistry;
 pub use tokens::{TokenStore, Tokens};

@@ -4,16 +4,11 @@ mod listing;
 mod replay;
 mod selection;
 
-use std::time::Duration;
-
 use super::{CliError, Output, args::DeadLetters, runtime};
 use crate::{app, config::Config};
 
 use listing::{Accounts, Listing};
 use selection::Selected;
-
-/// How long Kafka may be silent.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) fn run(config: &Config, action: &DeadLetters, output: &Output) -> Result<(), CliError> {
     let runtime = runtime()?;

@@ -1,15 +1,11 @@
 //! `dead-letters replay`: the commands go back to the topics they came from.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use tokio::runtime::Runtime;
 
 use super::{
     super::{CliError, Output, args::ReplayDeadLetters},
-    PATIENCE,
     selection::Selected,
 };
 use crate::{
@@ -18,9 +14,6 @@ use crate::{
     config::Config,
     kafka::{OutgoingRecord, PublishError, Publisher, ReadRecord, TopicFacts, Topics},
 };
-
-/// How long Kafka may take to confirm one command.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(
     config: &Config,
@@ -31,13 +24,14 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let clients = app::client_settings(config);
     // Asked beforehand: a producer finds out about a missing topic only after its whole timeout.
-    let cluster = Topics::fetch(&clients.admin(), PATIENCE).map_err(CliError::failed)?;
-    let publisher = Publisher::new(clients.producer(PUBLISH_TIMEOUT)).map_err(CliError::failed)?;
+    let timeout = *options.which.timeout;
+    let cluster = Topics::fetch(&clients.admin(), timeout).map_err(CliError::failed)?;
+    let publisher = Publisher::new(clients.producer(timeout)).map_err(CliError::failed)?;
     let mut replay = Replay {
         options,
         output,
         topics: cluster.topics,
-        publish: |record| runtime.block_on(publisher.publish(record, PUBLISH_TIMEOUT)),
+        publish: |record| runtime.block_on(publisher.publish(record, timeout)),
         done: 0,
         not_done: 0,
         held: HashSet::new(),

@@ -2,10 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::{
-    super::{CliError, Output, args::DeadLetterSelection},
-    PATIENCE,
-};
+use super::super::{CliError, Output, args::DeadLetterSelection};
 use crate::{
     app::{self, topics},
     commands::replay::Letter,
@@ -44,7 +41,7 @@ impl<'a> Selected<'a> {
         }
         let client = app::client_settings(config).reader();
         let (reader, mut parts) =
-            RangeReader::open(&client, &topic, PATIENCE).map_err(CliError::failed)?;
+            RangeReader::open(&client, &topic, *which.timeout).map_err(CliError::failed)?;
         if let Some(wanted) = which.partition {
             let count = parts.len();
             parts.retain(|part| part.partition == wanted);
@@ -77,7 +74,7 @@ impl<'a> Selected<'a> {
                     self.topic
                 ));
             }
-            let read = self.reader.read(part.partition, range, PATIENCE, |record| {
+            let read = self.reader.read(part.partition, range, *self.which.timeout, |record| {
                 any = true;
                 if !fits(self.which, &record) {
                     return ControlFlow::Continue(());
@@ -157,6 +154,7 @@ mod tests {
             category: Vec::new(),
             since: None,
             until: None,
+            timeout: std::time::Duration::from_secs(15).into(),
         }
     }
 

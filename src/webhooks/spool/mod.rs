@@ -13,7 +13,7 @@ mod drain;
 mod store;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,8 +24,8 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use store::StoreError;
-use store::{Contents, Store, size};
+pub use store::{Contents, StoreError};
+use store::{Store, size};
 
 use crate::{clock, kafka::OutgoingRecord, metrics::Metrics};
 
@@ -148,6 +148,28 @@ pub fn open(settings: &SpoolSettings, metrics: Metrics) -> Result<(Spool, Works)
     let reserve = settings.reserve;
     shared.report();
     Ok((Spool { shared: Arc::clone(&shared), puts: sender, reserve }, Works { shared, puts }))
+}
+
+/// What a spool is found to be, by somebody who does not run it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There is no file yet, and one can be made.
+    Nothing,
+    /// A process works with it.
+    InUse,
+    Holds(Contents),
+}
+
+/// Looks at a spool's file, or whether one could be made. Blocks.
+pub fn look(path: &Path) -> Result<Found, StoreError> {
+    if !path.exists() {
+        return store::can_be_made(path).map(|()| Found::Nothing);
+    }
+    match Store::open(path) {
+        Ok(store) => Ok(Found::Holds(store.contents())),
+        Err(StoreError::InUse { .. }) => Ok(Found::InUse),
+        Err(error) => Err(error),
+    }
 }
 
 impl Spool {
@@ -352,6 +374,28 @@ mod tests {
         assert!(matches!(second.await, Err(SpoolError::Failed(_))));
         assert!(!spool.is_waiting());
         assert_eq!(spool.ready(), Ok(()));
+    }
+
+    #[test]
+    fn a_spool_is_looked_at_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool");
+        assert_eq!(look(&path), Ok(Found::Nothing));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+        let nowhere = look(&folder.path().join("missing/spool"));
+        assert!(matches!(nowhere, Err(StoreError::Unusable { .. })), "{nowhere:?}");
+        let (spool, works) = opened(&folder, 1 << 20);
+        assert_eq!(look(&path), Ok(Found::InUse));
+        works.shared.with_store(|store| store.append(7, &[record(), record()])).unwrap();
+        drop((spool, works));
+        let bytes = 2 * size(&record());
+        let holds = Contents { waiting: 2, aside: 0, bytes, oldest: Some(7) };
+        for _ in 0..2 {
+            assert_eq!(look(&path), Ok(Found::Holds(holds)));
+        }
+        std::fs::write(&path, "no database").unwrap();
+        let damaged = look(&path);
+        assert!(matches!(damaged, Err(StoreError::Unusable { .. })), "{damaged:?}");
     }
 
     #[tokio::test]

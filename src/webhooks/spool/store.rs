@@ -260,6 +260,17 @@ fn count(transaction: &WriteTransaction, contents: &mut Contents) -> Result<(), 
 }
 
 /// The file holds names and addresses of people: it is made for its owner alone.
+/// Whether a file could be made where there is none: one beside it is, and goes again.
+pub fn can_be_made(path: &Path) -> Result<(), StoreError> {
+    let mut probe = path.as_os_str().to_owned();
+    probe.push(format!(".{}.check", std::process::id()));
+    let made = create_private(Path::new(&probe)).and_then(|()| std::fs::remove_file(&probe));
+    made.map_err(|error| StoreError::Unusable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
