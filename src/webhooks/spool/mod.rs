@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(look(&path), Ok(Found::Nothing));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         let nowhere = look(&folder.path().join("missing/spool"));
-        assert!(matches!(nowhere, Err(StoreError::Unusable { .. })), "{nowhere:?}");
+        assert!(matches!(nowhere, Err(StoreError::NotMade { .. })), "{nowhere:?}");
         let (spool, works) = opened(&folder, 1 << 20);
         assert_eq!(look(&path), Ok(Found::InUse));
         works.shared.with_store(|store| store.append(7, &[record(), record()])).unwrap();

@@ -58,6 +58,11 @@ pub enum StoreError {
          and are then missing until it is put back)"
     )]
     Unusable { path: String, reason: String },
+    #[error(
+        "the spool {path} cannot be made: {reason}; make its folder, and let the user of the \
+         connector write there"
+    )]
+    NotMade { path: String, reason: String },
     #[error("the spool {path} cannot be read or written: {reason}")]
     Failed { path: String, reason: String },
 }
@@ -91,9 +96,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let shown = || path.display().to_string();
         let unusable = |reason: String| StoreError::Unusable { path: shown(), reason };
-        if let Err(error) = create_private(path) {
-            return Err(unusable(error.to_string()));
-        }
+        create_private(path).map_err(|error| not_made(path, &error))?;
         let (path_buf, contents) = (path.to_owned(), Contents::default());
         let mut store = Self { path: path_buf, database: None, next: 0, contents };
         match store.reopen() {
@@ -265,10 +268,11 @@ pub fn can_be_made(path: &Path) -> Result<(), StoreError> {
     let mut probe = path.as_os_str().to_owned();
     probe.push(format!(".{}.check", std::process::id()));
     let made = create_private(Path::new(&probe)).and_then(|()| std::fs::remove_file(&probe));
-    made.map_err(|error| StoreError::Unusable {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })
+    made.map_err(|error| not_made(path, &error))
+}
+
+fn not_made(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::NotMade { path: path.display().to_string(), reason: error.to_string() }
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {
