@@ -213,6 +213,11 @@ impl Publisher {
         if idle { prompt } else { gathering }
     }
 
+    /// Always the same one.
+    fn producer_in_order(&self) -> Arc<OwnedProducer> {
+        self.shared.gathering.as_ref().unwrap_or(&self.shared.prompt).get()
+    }
+
     /// Sends a record and waits for the acknowledgement of all in-sync replicas: partition and
     /// offset. Ends within `timeout` whatever Kafka does.
     pub async fn publish(
@@ -229,8 +234,27 @@ impl Publisher {
         record: &OutgoingRecord,
         timeout: Duration,
     ) -> Result<(i32, i64), PublishError> {
+        self.publish_with(&self.producer(), record, timeout).await
+    }
+
+    /// The same for what was taken in long ago and has an order: records that are on their way
+    /// together stay in the order of the calls.
+    pub async fn publish_in_order(
+        &self,
+        record: &OutgoingRecord,
+        timeout: Duration,
+    ) -> Result<(i32, i64), PublishError> {
+        self.publish_with(&self.producer_in_order(), record, timeout).await
+    }
+
+    async fn publish_with(
+        &self,
+        producer: &Arc<OwnedProducer>,
+        record: &OutgoingRecord,
+        timeout: Duration,
+    ) -> Result<(i32, i64), PublishError> {
         let deadline = Instant::now() + timeout;
-        let sent = self.send(&self.producer(), record, deadline).await;
+        let sent = self.send(producer, record, deadline).await;
         if !matches!(sent, Err(PublishError::TooLarge { .. })) {
             return sent;
         }

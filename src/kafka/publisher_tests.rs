@@ -192,3 +192,23 @@ async fn a_gathering_producer_that_failed_for_good_is_rebuilt() {
     assert!(!Arc::ptr_eq(&failed, &publisher.producers()[1]));
     assert!(Arc::ptr_eq(&prompt, &publisher.producers()[0]));
 }
+
+/// What waited in a spool has an order: none of it may go by the faster way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_an_order_goes_one_way() {
+    let cluster = cluster();
+    let publisher = gathering(&cluster);
+    cluster.broker_down(1).unwrap();
+    let records: Vec<_> = (0..10).map(record).collect();
+    let sending = records.iter().map(|record| publisher.publish_in_order(record, SOON));
+    let sending = futures_util::future::join_all(sending);
+    tokio::pin!(sending);
+    assert!(futures_util::poll!(&mut sending).is_pending());
+    let counts: Vec<_> = publisher.producers().iter().map(|one| one.on_their_way()).collect();
+    assert_eq!(counts, [0, 10]);
+    cluster.broker_up(1).unwrap();
+    let mut offsets: Vec<_> = sending.await.into_iter().map(|sent| sent.unwrap().1).collect();
+    assert!(offsets.is_sorted(), "{offsets:?}");
+    offsets.dedup();
+    assert_eq!(offsets.len(), 10);
+}

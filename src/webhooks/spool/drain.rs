@@ -236,7 +236,7 @@ impl Drain {
         pass.from = last.sequence + 1;
         let skipped = pass.choose(&mut entries);
         let sending =
-            entries.iter().map(|entry| publisher.publish_ref(&entry.record, PUBLISH_TIMEOUT));
+            entries.iter().map(|entry| publisher.publish_in_order(&entry.record, PUBLISH_TIMEOUT));
         let outcomes = in_order(sending).await;
         let fates: Vec<_> = entries
             .iter()
