@@ -321,8 +321,10 @@ impl Loop {
     }
 
     fn resume(&self, paused: &mut HashMap<(Arc<str>, i32), Arc<Assignment>>) {
-        // At half of the window: each pause throws away what was fetched ahead.
-        let room = self.settings.window.div_ceil(2);
+        // At three quarters of the window. Each pause throws away what was fetched ahead, so not at
+        // once; and where keys are many, half of it is used up before the next records are there:
+        // keys then stand still.
+        let room = self.settings.window - self.settings.window / 4;
         paused.retain(|(topic, partition), assignment| {
             if assignment.stop.is_cancelled() {
                 return false;
