@@ -3,8 +3,8 @@
 use std::{cell::RefCell, fmt, sync::Arc};
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Seconds, from a fast acknowledgement on one machine to the longest deadline.
@@ -36,6 +36,7 @@ struct Inner {
     circuit_state: IntGaugeVec,
     token_expires: GaugeVec,
     consumer_lag: IntGaugeVec,
+    partitions_uncommitted: IntCounter,
     dead_letters: IntCounterVec,
     signature_form: IntGaugeVec,
     stock_gaps: IntCounterVec,
@@ -93,6 +94,11 @@ impl Metrics {
         note(name, help, "gauge");
         let token_expires = GaugeVec::new(Opts::new(name, help), &["account"])?;
         registry.register(Box::new(token_expires.clone()))?;
+        let partitions_uncommitted = IntCounter::new(
+            "wms_partitions_uncommitted_total",
+            "Partitions of commands that were lost or given back without their last commit.",
+        )?;
+        registry.register(Box::new(partitions_uncommitted.clone()))?;
         let ready = Gauge::new("wms_ready", "1 while /readyz answers 200.")?;
         registry.register(Box::new(ready.clone()))?;
         let spool_bytes = Gauge::new(
@@ -160,6 +166,7 @@ impl Metrics {
                 "Commands between the last stored offset and the end of the partition.",
                 &["topic", "partition"],
             )?,
+            partitions_uncommitted,
             dead_letters: counter(
                 "wms_dead_letters_total",
                 "Commands written to a dead-letter topic.",
@@ -293,6 +300,10 @@ impl Metrics {
     pub fn consumer_lag_gone(&self, topic: &str, partition: i32) {
         // Nothing was reported yet: nothing to forget.
         drop(self.inner.consumer_lag.remove_label_values(&[topic, &partition.to_string()]));
+    }
+
+    pub fn partitions_uncommitted(&self, partitions: u64) {
+        self.inner.partitions_uncommitted.inc_by(partitions);
     }
 
     pub fn dead_letter(&self, topic: &str) {

@@ -9,11 +9,15 @@ trap 'rm -f "$output"' EXIT
 # The tests of a stage that passed, out of its `test result` lines.
 passed() { awk '/^test result: ok\./ {n += $4} END {print n + 0}' "$output"; }
 
-cargo test --locked --lib --bins 2>&1 | tee "$output"
+# A test that hangs is ended with its stage, which then fails; the lines before name it.
+runner="['timeout', '--verbose', '--foreground', '--kill-after=10', '${WMS_STAGE_TIMEOUT:-1200}']"
+limited=(--config "target.'cfg(all())'.runner=$runner")
+
+cargo test "${limited[@]}" --locked --lib --bins 2>&1 | tee "$output"
 unit=$(passed)
 cargo test --locked --doc 2>&1 | tee "$output"
 doc=$(passed)
-cargo test --locked --test it 2>&1 | tee "$output"
+cargo test "${limited[@]}" --locked --test it 2>&1 | tee "$output"
 integration=$(sed -n 's/^integration: //p' "$output")
 
 echo

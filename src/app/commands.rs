@@ -308,6 +308,10 @@ impl commands::Metrics for Counted {
         self.readiness.set("commands", state);
     }
 
+    fn uncommitted(&self, partitions: usize) {
+        self.metrics.partitions_uncommitted(u64::try_from(partitions).unwrap_or(u64::MAX));
+    }
+
     #[allow(clippy::cast_precision_loss, reason = "partitions are few")]
     fn owns(&self, partitions: usize) {
         // The vendors' limits hold for all processes together.

@@ -39,6 +39,9 @@ use crate::kafka::LoggingContext;
 /// How long a poll waits; pauses, releases and shutdown are noticed so soon.
 const POLL: Duration = Duration::from_millis(10);
 
+/// What the last commit of a shutdown is left of its time at most.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
+
 /// A command that was fetched and is to be done.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -61,8 +64,9 @@ pub(super) struct Context {
     group: Arc<Group>,
     metrics: Arc<dyn Metrics>,
     rebalances: Mutex<VecDeque<Rebalance>>,
-    /// The consumer is being dropped: answer at once.
+    /// The consumer is being dropped: the group's first question is answered at once, and no other.
     closing: AtomicBool,
+    answered: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -141,6 +145,12 @@ impl ConsumerContext for Context {
     ) {
         let assign = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
+            // When the process ends in the middle of a rebalance, two questions are on their way.
+            // A closing consumer takes any answer as "everything is given back" and ends; librdkafka
+            // drops an answer that comes after that, and whoever gave it waits for ever.
+            if self.answered.swap(true, Ordering::SeqCst) {
+                return;
+            }
             if assign {
                 assign_partitions(consumer, partitions)
             } else {
@@ -191,6 +201,7 @@ pub(super) fn create(
         metrics,
         rebalances: Mutex::new(VecDeque::new()),
         closing: AtomicBool::new(false),
+        answered: AtomicBool::new(false),
     })?;
     let topics: Vec<&str> = settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
     consumer.subscribe(&topics)?;
@@ -349,7 +360,7 @@ impl Loop {
             Rebalance::Assign(partitions) => Some(Pending::Assign { partitions, read: None }),
             Rebalance::Revoke { partitions, lost: true } => {
                 let leaving = self.leaving(&partitions);
-                tracing::warn!(partitions = leaving.len(), "partitions were lost");
+                self.lost(&leaving);
                 self.release(&leaving);
                 unassign(&self.consumer, &partitions);
                 None
@@ -374,6 +385,14 @@ impl Loop {
         leaving
     }
 
+    fn lost(&self, leaving: &[Arc<Assignment>]) {
+        tracing::warn!(
+            partitions = leaving.len(),
+            "partitions were lost: their next owner repeats what was finished since the last commit"
+        );
+        self.metrics.uncommitted(leaving.len());
+    }
+
     fn release(&self, leaving: &[Arc<Assignment>]) {
         let mut active = locked(&self.group.active);
         for assignment in leaving {
@@ -390,15 +409,23 @@ impl Loop {
             Pending::Assign { partitions, read } => self.assign(partitions, read),
             Pending::Revoke { partitions, leaving, until, last } => {
                 if self.consumer.assignment_lost() {
-                    tracing::warn!(partitions = leaving.len(), "partitions were lost");
+                    self.lost(&leaving);
                 } else if let Some(mut last) = last {
-                    if Instant::now() < until && !last.done(self, &leaving) {
-                        return Some(Pending::Revoke {
-                            partitions,
-                            leaving,
-                            until,
-                            last: Some(last),
-                        });
+                    if !last.done(self, &leaving) {
+                        if Instant::now() < until {
+                            return Some(Pending::Revoke {
+                                partitions,
+                                leaving,
+                                until,
+                                last: Some(last),
+                            });
+                        }
+                        tracing::warn!(
+                            partitions = leaving.len(),
+                            "partitions are given back, but the group took no commit: their next \
+                             owner repeats what was finished since the last one"
+                        );
+                        self.metrics.uncommitted(leaving.len());
                     }
                 } else {
                     let busy = leaving.iter().any(|assignment| assignment.is_busy());
@@ -483,17 +510,31 @@ impl Loop {
         for assignment in &active {
             assignment.stop.cancel();
         }
-        let until = Instant::now() + self.settings.shutdown_timeout;
-        let wait = |done: &dyn Fn() -> bool| {
-            while !done() && Instant::now() < until {
-                self.group.polled();
-                // Records that still come are not taken; the session stays alive.
-                drop(self.consumer.poll(POLL));
+        let timeout = self.settings.shutdown_timeout;
+        let end = Instant::now() + timeout;
+        // A call that takes all the time there is must not cost the others their commit.
+        let calls_end = end - (timeout / 4).min(LAST_COMMIT);
+        let wait = |until: Instant, done: &mut dyn FnMut() -> bool| loop {
+            if done() {
+                return true;
             }
+            if Instant::now() >= until {
+                return false;
+            }
+            self.group.polled();
+            // Records that still come are not taken; the session stays alive.
+            drop(self.consumer.poll(POLL));
         };
-        wait(&|| !active.iter().any(|assignment| assignment.is_busy()));
-        let last = Mutex::new(LastCommit::default());
-        wait(&|| locked(&last).done(self, &active));
+        wait(calls_end, &mut || !active.iter().any(|assignment| assignment.is_busy()));
+        let mut last = LastCommit::default();
+        if !active.is_empty() && !wait(end, &mut || last.done(self, &active)) {
+            tracing::warn!(
+                partitions = active.len(),
+                "the last commit was not confirmed in time: what was finished since the one before \
+                 may be repeated"
+            );
+            self.metrics.uncommitted(active.len());
+        }
         self.consumer.context().closing.store(true, Ordering::SeqCst);
         let noted = std::mem::take(&mut *locked(&self.consumer.context().rebalances));
         let waiting = pending.into_iter().map(|pending| match pending {

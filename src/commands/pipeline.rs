@@ -1,13 +1,19 @@
 //! Starts the parts, hands each command its turn, and ends them in order.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
 };
 
 use rdkafka::{ClientConfig, error::KafkaError};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    oneshot,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -31,6 +37,11 @@ pub enum RunError {
     Thread(std::io::Error),
     #[error("a thread of the command pipeline ended unexpectedly")]
     Panicked,
+    #[error(
+        "the consumer group was not left within {0:?}; the broker takes the partitions back \
+             when the session ends"
+    )]
+    NotLeft(Duration),
 }
 
 /// Runs the pipeline until `stop`: then it stops taking commands, finishes the calls in flight,
@@ -50,14 +61,20 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
     let (jobs, asked) = mpsc::channel();
     let (taken, commands) = unbounded_channel();
     let (ended, ends) = unbounded_channel();
-    let committer = {
+    let (leaving, left) = oneshot::channel();
+    {
         let (consumer, group) = (Arc::clone(&consumer), Arc::clone(&group));
         let settings = settings.clone();
         std::thread::Builder::new()
             .name("commands-commit".to_owned())
-            .spawn(move || committer::serve(&consumer, &group, &asked, &settings))
-            .map_err(RunError::Thread)?
-    };
+            .spawn(move || {
+                committer::serve(&consumer, &group, &asked, &settings);
+                // The last holder of the consumer drops it here, which leaves the group.
+                drop(consumer);
+                leaving.send(()).ok();
+            })
+            .map_err(RunError::Thread)?;
+    }
     let slots = Slots::new(
         settings.max_in_flight,
         settings.max_in_flight_per_account,
@@ -75,8 +92,8 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
     // Its own token: when the thread ends by itself, the rest of the process is not stopped.
     let polling =
         Loop { consumer, group, settings, metrics, jobs, taken, stop: stop.child_token() };
-    let (over, result) = tokio::sync::oneshot::channel();
-    let poller = std::thread::Builder::new()
+    let (over, result) = oneshot::channel();
+    std::thread::Builder::new()
         .name("commands-poll".to_owned())
         .spawn(move || {
             let result = polling.run();
@@ -94,14 +111,10 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
     // The committer ends when nobody can ask it any more.
     drop(shared);
     let result = result.await.map_err(|_| RunError::Panicked)?;
-    let joined = tokio::task::spawn_blocking(move || {
-        let joined = poller.join().is_ok();
-        // Leaving the group takes a moment: the last holder of the consumer drops it here.
-        joined && committer.join().is_ok()
-    })
-    .await;
-    if !matches!(joined, Ok(true)) {
-        return Err(RunError::Panicked);
+    match tokio::time::timeout(timeout, left).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(RunError::Panicked),
+        Err(_) => return Err(RunError::NotLeft(timeout)),
     }
     result.map_err(RunError::Consumer)
 }

@@ -136,6 +136,8 @@ pub trait Metrics: Send + Sync + 'static {
     fn lag(&self, topic: &str, partition: i32, lag: Option<i64>);
     /// Whether the group is joined.
     fn group(&self, joined: bool);
+    /// So many partitions went without their last commit: their next owner repeats a little.
+    fn uncommitted(&self, partitions: usize);
     /// How many partitions this process owns from now on.
     fn owns(&self, partitions: usize);
 }
