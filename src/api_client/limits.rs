@@ -4,6 +4,9 @@
 //! vendor's windows: a full bucket and what flows in meanwhile. So each bucket remembers when it
 //! gave its last `count` tokens, and gives the next one only when the one `count` before it is a
 //! window old: in *no* window more than `count` calls begin.
+//!
+//! Several processes share a limit. A part that is taken over may have been used up by its owner
+//! before, a moment ago: a larger share holds only once it is a window old.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,9 +34,14 @@ struct Bucket {
 }
 
 impl Bucket {
+    /// The vendor's window, and a little.
+    fn window(&self) -> Duration {
+        self.per + self.per / MARGIN
+    }
+
     /// How many in which window this process may make with its share.
     fn part(&self, share: f64) -> (usize, Duration) {
-        let window = self.per + self.per / MARGIN;
+        let window = self.window();
         let part = f64::from(self.count) * share;
         if part >= 1.0 {
             #[allow(
@@ -48,7 +56,14 @@ impl Bucket {
         }
     }
 
-    fn next(&self, now: Instant, share: f64) -> Instant {
+    fn next(&self, now: Instant, shares: &Shares) -> Instant {
+        let window = self.window();
+        let risen = shares.rises(window).filter(|at| *at > now);
+        let later = risen.map(|at| at.max(self.next_with(now, shares.least(at, window))));
+        later.fold(self.next_with(now, shares.least(now, window)), Instant::min)
+    }
+
+    fn next_with(&self, now: Instant, share: f64) -> Instant {
         let (count, window) = self.part(share);
         let free = match self.given.len().checked_sub(count) {
             Some(index) => self.given.get(index).map_or(now, |given| *given + window),
@@ -67,11 +82,54 @@ impl Bucket {
     }
 }
 
+/// The share of this process, as long as an earlier one still counts.
+#[derive(Debug)]
+struct Shares {
+    /// Before the first change.
+    first: f64,
+    /// Since when which, ascending.
+    changes: VecDeque<(Instant, f64)>,
+    told: bool,
+}
+
+impl Shares {
+    fn new() -> Self {
+        Self { first: 1.0, changes: VecDeque::new(), told: false }
+    }
+
+    /// `longest` is the longest window of a bucket.
+    fn set(&mut self, share: f64, now: Instant, longest: Duration) {
+        while self.changes.front().is_some_and(|(since, _)| *since + longest <= now) {
+            self.first = self.changes.pop_front().map_or(self.first, |(_, share)| share);
+        }
+        if self.told {
+            self.changes.push_back((now, share));
+        } else {
+            // A process that begins has used nothing, and cannot know what others have.
+            self.first = share;
+            self.told = true;
+        }
+    }
+
+    /// The least that held within the window before `at`.
+    fn least(&self, at: Instant, window: Duration) -> f64 {
+        let ends = self.changes.iter().map(|(since, _)| Some(*since)).chain([None]);
+        let shares = [self.first].into_iter().chain(self.changes.iter().map(|(_, share)| *share));
+        let counts = |end: Option<Instant>| end.is_none_or(|end| end + window > at);
+        shares.zip(ends).filter(|(_, end)| counts(*end)).map(|(share, _)| share).fold(1.0, f64::min)
+    }
+
+    /// When a share counts no more.
+    fn rises(&self, window: Duration) -> impl Iterator<Item = Instant> {
+        self.changes.iter().map(move |(since, _)| *since + window)
+    }
+}
+
 /// The limits of one account.
 #[derive(Debug)]
 pub struct Limits {
     buckets: HashMap<String, Bucket>,
-    share: f64,
+    shares: Shares,
 }
 
 impl Limits {
@@ -84,12 +142,15 @@ impl Limits {
                 (operation, Bucket { count, per, given: VecDeque::new(), paused_until: None })
             })
             .collect();
-        Self { buckets, share: 1.0 }
+        Self { buckets, shares: Shares::new() }
     }
 
-    /// Sets this process's part of the limits, between 0 and 1.
-    pub fn set_share(&mut self, share: f64) {
-        self.share = if share.is_nan() { 1.0 } else { share.clamp(LEAST_SHARE, 1.0) };
+    /// Sets this process's part of the limits, between 0 and 1. A smaller one holds at once, a
+    /// larger one after a window.
+    pub fn set_share(&mut self, share: f64, now: Instant) {
+        let share = if share.is_nan() { 1.0 } else { share.clamp(LEAST_SHARE, 1.0) };
+        let longest = self.buckets.values().map(Bucket::window).max().unwrap_or_default();
+        self.shares.set(share, now, longest);
     }
 
     /// Takes the next free place. `Ok` is when the call may begin; `Err` is when it could have
@@ -100,9 +161,8 @@ impl Limits {
         now: Instant,
         latest: Instant,
     ) -> Result<Instant, Instant> {
-        let share = self.share;
-        let Some(bucket) = self.bucket(operation) else { return Ok(now) };
-        let at = bucket.next(now, share);
+        let Some(bucket) = bucket(&mut self.buckets, operation) else { return Ok(now) };
+        let at = bucket.next(now, &self.shares);
         if at > latest {
             return Err(at);
         }
@@ -112,15 +172,15 @@ impl Limits {
 
     /// The vendor said "too many": nothing of this operation begins before `until`.
     pub fn pause(&mut self, operation: &str, until: Instant) {
-        if let Some(bucket) = self.bucket(operation) {
+        if let Some(bucket) = bucket(&mut self.buckets, operation) {
             bucket.paused_until = bucket.paused_until.max(Some(until));
         }
     }
+}
 
-    fn bucket(&mut self, operation: &str) -> Option<&mut Bucket> {
-        let name = if self.buckets.contains_key(operation) { operation } else { EVERY_OTHER };
-        self.buckets.get_mut(name)
-    }
+fn bucket<'a>(buckets: &'a mut HashMap<String, Bucket>, operation: &str) -> Option<&'a mut Bucket> {
+    let name = if buckets.contains_key(operation) { operation } else { EVERY_OTHER };
+    buckets.get_mut(name)
 }
 
 #[cfg(test)]
@@ -170,13 +230,38 @@ mod tests {
             [(100, 0.5, 50, 10_200), (10, 0.25, 2, 10_200), (2, 0.25, 1, 20_400)]
         {
             let mut limits = limits(count, SECOND * 10);
-            limits.set_share(share);
+            limits.set_share(share, now);
             for _ in 0..at_once {
                 assert_eq!(limits.reserve("CREATE", now, now), Ok(now));
             }
             let next = limits.reserve("CREATE", now, now).unwrap_err();
             assert_eq!(next - now, Duration::from_millis(then), "{count} at {share}");
         }
+    }
+
+    #[test]
+    fn a_smaller_share_holds_at_once_and_a_larger_one_after_a_window() {
+        let now = Instant::now();
+        let at = |millis: u64| now + Duration::from_millis(millis);
+        let mut limits = limits(100, SECOND * 10);
+        limits.set_share(0.1, now);
+        let take = |limits: &mut Limits, millis| {
+            (0..200)
+                .take_while(|_| limits.reserve("CREATE", at(millis), at(millis)).is_ok())
+                .count()
+        };
+        assert_eq!(take(&mut limits, 0), 10);
+        limits.set_share(0.9, at(1_000));
+        limits.set_share(0.5, at(2_000));
+        assert_eq!(take(&mut limits, 11_199), 10, "0.1 held until 1 s");
+        assert_eq!(take(&mut limits, 11_200), 40, "0.5 is the least since");
+        limits.set_share(0.0, at(30_000));
+        limits.set_share(1.0, at(31_000));
+        // Whoever cannot begin now is told when it can, not when it could with what it has now.
+        let then = limits.reserve("CREATE", at(31_000), at(31_000)).err();
+        assert_eq!(take(&mut limits, 31_000), 0);
+        assert_eq!(then, Some(at(41_200)));
+        assert_eq!(take(&mut limits, 41_200), 100);
     }
 
     #[test]
@@ -189,6 +274,42 @@ mod tests {
     }
 
     proptest! {
+        /// Nor does any window where partitions go from process to process in its middle.
+        #[test]
+        fn no_window_holds_more_when_shares_change_hands(
+            owners in prop::collection::vec(prop::collection::vec(0usize..3, 4), 1..8),
+            steps in prop::collection::vec((0u64..600, 0usize..3, any::<bool>()), 1..200),
+        ) {
+            const COUNT: u32 = 20;
+            let mut now = Instant::now();
+            let mut processes: Vec<_> = (0..3).map(|_| limits(COUNT, SECOND)).collect();
+            let mut owners = owners.into_iter().cycle();
+            let mut own = |processes: &mut [Limits], now| {
+                let owner = owners.next().unwrap();
+                for (index, process) in processes.iter_mut().enumerate() {
+                    let owned = owner.iter().filter(|owner| **owner == index).count();
+                    process.set_share(owned as f64 / 4.0, now);
+                }
+            };
+            own(&mut processes, now);
+            let mut begun = Vec::new();
+            for (wait, process, changes) in steps {
+                now += Duration::from_millis(wait);
+                if changes {
+                    own(&mut processes, now);
+                }
+                // As many as it can.
+                while processes[process].reserve("CREATE", now, now).is_ok() {
+                    begun.push(now);
+                }
+            }
+            for (index, first) in begun.iter().enumerate() {
+                let held = begun.iter().skip(index).filter(|at| **at < *first + SECOND).count();
+                // One who owns nothing may still make a call now and then.
+                prop_assert!(held <= COUNT as usize + processes.len(), "{held}");
+            }
+        }
+
         /// In no window of the documented length do more calls begin than the vendor allows.
         #[test]
         fn no_window_holds_more_than_its_count(

@@ -322,8 +322,9 @@ impl ApiClient {
     /// Sets this process's part of the vendors' limits: the part of the command partitions that
     /// it owns, between 0 and 1.
     pub fn set_share(&self, share: f64) {
+        let now = Instant::now().into_std();
         for account in self.accounts.values() {
-            locked(&account.limits).set_share(share);
+            locked(&account.limits).set_share(share, now);
         }
     }
 
