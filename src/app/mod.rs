@@ -9,7 +9,7 @@ pub mod signals;
 mod token_topic;
 pub mod topics;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,6 +18,7 @@ use crate::{
     api_client::{self, ApiClient},
     avro::Encoders,
     config::{self, Config},
+    domain::AccountName,
     kafka::{ClientSettings, GroupProtocol, Publisher},
     metrics::Metrics,
     webhooks::{
@@ -157,7 +158,7 @@ pub async fn start(
     } else {
         None
     };
-    let spool = if parts.webhooks { open_spool(&config, &metrics).await? } else { None };
+    let spool = if parts.webhooks { open_spool(&config, &accounts, &metrics).await? } else { None };
     let (admin_address, webhooks_address) =
         (admin.address(), server.as_ref().map(WebhookServer::address));
     readiness.listening("admin", admin_address);
@@ -354,12 +355,18 @@ fn probe_topic(config: &Config) -> String {
 /// Opens the spool, where one is configured.
 async fn open_spool(
     config: &Config,
+    accounts: &BTreeMap<AccountName, Connected>,
     metrics: &Metrics,
 ) -> Result<Option<(Spool, Works)>, StartError> {
     let Some(configured) = &config.ingress.spool else { return Ok(None) };
     let settings = SpoolSettings {
         path: configured.path.clone(),
         max_bytes: configured.max_bytes,
+        sources: accounts
+            .iter()
+            .map(|(name, account)| webhooks::record_source(account.vendor.name(), name))
+            .collect(),
+        largest: config.ingress.max_body,
         reserve: configured.reserve,
     };
     let metrics = metrics.clone();

@@ -109,8 +109,9 @@ fn spool(configured: &config::Spool, report: &mut Report<'_>) {
             report.warn(
                 "spool",
                 format_args!(
-                    "{path}: {waiting} of an earlier run, {bytes} of {most} bytes: the next `run` \
-                     publishes them"
+                    "{path}: {waiting} of an earlier run, {} of {most} bytes: the next `run` \
+                     publishes them",
+                    bytes.total()
                 ),
             );
         }

@@ -40,6 +40,7 @@ use crate::{
 
 pub use body::form as form_fields;
 use fairness::Room;
+pub use record::source as record_source;
 pub use server::WebhookServer;
 pub use source::sender;
 use spool::Spool;

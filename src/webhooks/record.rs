@@ -3,9 +3,14 @@
 use super::{Account, Webhooks};
 use crate::{
     avro::Encoders,
-    domain::{Event, Unrecognized, Verified, Webhook},
+    domain::{AccountName, Event, Unrecognized, Verified, Webhook},
     kafka::{CloudEvent, OutgoingRecord, TraceParent},
 };
+
+/// Where the records of an account come from (CloudEvents' `source`).
+pub fn source(vendor: &str, account: &AccountName) -> String {
+    format!("/{vendor}/{account}")
+}
 
 /// The record of an event: its type's topic, its document's number as key.
 pub(super) fn event(
@@ -21,7 +26,7 @@ pub(super) fn event(
     let vendor = account.vendor.name();
     let headers = CloudEvent {
         id: event.id.as_str(),
-        source: &format!("/{vendor}/{}", event.account),
+        source: &source(vendor, &event.account),
         event_type: &format!("com.{vendor}.{name}"),
         time: event.sent_at.unwrap_or(event.received_at),
         subject: event.document_number.as_deref(),
@@ -52,7 +57,7 @@ pub(super) fn unrecognized(
     let content_type = header_of(&received.headers, "content-type");
     let mut headers = CloudEvent {
         id: verified.event_id.as_str(),
-        source: &format!("/{vendor}/{}", account.name),
+        source: &source(vendor, &account.name),
         event_type: &format!("com.{vendor}.unrecognized"),
         time: received.received_at,
         subject: None,

@@ -221,9 +221,11 @@ impl Drain {
                 () = stop.cancelled() => {}
             }
         }
-        let contents = self.shared.state().contents;
-        if contents.waiting + contents.aside > 0 {
-            let (waiting, aside) = (contents.waiting, contents.aside);
+        let (waiting, aside) = {
+            let contents = &self.shared.state().contents;
+            (contents.waiting, contents.aside)
+        };
+        if waiting + aside > 0 {
             tracing::warn!(waiting, aside, "the spool keeps webhooks for the next start");
         }
     }

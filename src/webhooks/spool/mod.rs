@@ -11,8 +11,10 @@
 
 mod drain;
 mod store;
+mod usage;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -26,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use store::{Contents, StoreError};
 use store::{Store, size};
+pub use usage::Usage;
+use usage::{Bound, source};
 
 use crate::{clock, kafka::OutgoingRecord, metrics::Metrics};
 
@@ -38,6 +42,10 @@ pub struct SpoolSettings {
     pub path: PathBuf,
     /// The bytes of records it may hold.
     pub max_bytes: u64,
+    /// The sources of the accounts' records; each has a part of the bytes for itself.
+    pub sources: BTreeSet<String>,
+    /// What the largest record takes.
+    pub largest: u64,
     /// What is left of a webhook's time for the disk, when Kafka has not confirmed it.
     pub reserve: Duration,
 }
@@ -45,7 +53,7 @@ pub struct SpoolSettings {
 /// Why a record is not known to be in the spool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
-    #[error("the spool is full (`ingress.spool.max_bytes`)")]
+    #[error("the spool has no room for more of this account (`ingress.spool.max_bytes`)")]
     Full,
     #[error("the disk did not take the record in time")]
     TimedOut,
@@ -71,7 +79,7 @@ pub struct Spool {
 struct Shared {
     /// Only ever locked where blocking is allowed.
     store: Mutex<Store>,
-    max_bytes: u64,
+    bound: Bound,
     state: Mutex<State>,
     /// Whether anything waits, or is just being written: read by every webhook.
     waiting: AtomicBool,
@@ -84,7 +92,7 @@ struct State {
     contents: Contents,
     /// What is on its way to the disk: records and their bytes.
     coming: u64,
-    coming_bytes: u64,
+    coming_bytes: Usage,
     /// Why the disk last failed, until it worked again.
     trouble: Option<String>,
 }
@@ -94,22 +102,23 @@ struct State {
 #[derive(Debug)]
 struct Room {
     shared: Arc<Shared>,
+    source: String,
     bytes: u64,
 }
 
 impl Room {
     /// Taken before the record is written, so that a crowd cannot get past the bound together.
-    fn take(shared: &Arc<Shared>, bytes: u64) -> Option<Self> {
+    fn take(shared: &Arc<Shared>, record: &OutgoingRecord) -> Option<Self> {
+        let (source, bytes) = (source(record), size(record));
         let mut state = shared.state();
-        let taken = state.contents.bytes + state.coming_bytes;
-        if taken.saturating_add(bytes) > shared.max_bytes {
+        if !shared.bound.fits(&state.contents.bytes, &state.coming_bytes, source, bytes) {
             return None;
         }
         state.coming += 1;
-        state.coming_bytes += bytes;
+        state.coming_bytes.add(source, bytes);
         shared.tell(&state);
         drop(state);
-        Some(Self { shared: Arc::clone(shared), bytes })
+        Some(Self { shared: Arc::clone(shared), source: source.to_owned(), bytes })
     }
 }
 
@@ -117,7 +126,7 @@ impl Drop for Room {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.coming = state.coming.saturating_sub(1);
-        state.coming_bytes = state.coming_bytes.saturating_sub(self.bytes);
+        state.coming_bytes.remove(&self.source, self.bytes);
         self.shared.tell(&state);
     }
 }
@@ -132,15 +141,16 @@ pub struct Works {
 /// Opens the spool's file. Nothing is written or drained before [`Works`] runs. Blocks.
 pub fn open(settings: &SpoolSettings, metrics: Metrics) -> Result<(Spool, Works), StoreError> {
     let store = Store::open(&settings.path)?;
-    let contents = store.contents();
-    if contents.waiting > 0 {
-        tracing::warn!(records = contents.waiting, "webhooks of an earlier run wait in the spool");
+    let contents = store.contents().clone();
+    let waiting = contents.waiting;
+    if waiting > 0 {
+        tracing::warn!(records = waiting, "webhooks of an earlier run wait in the spool");
     }
     let shared = Arc::new(Shared {
         store: Mutex::new(store),
-        max_bytes: settings.max_bytes,
+        bound: Bound::new(settings.max_bytes, settings.sources.clone(), settings.largest),
         state: Mutex::new(State { contents, ..State::default() }),
-        waiting: AtomicBool::new(contents.waiting > 0),
+        waiting: AtomicBool::new(waiting > 0),
         written: Notify::new(),
         metrics,
     });
@@ -151,7 +161,7 @@ pub fn open(settings: &SpoolSettings, metrics: Metrics) -> Result<(Spool, Works)
 }
 
 /// What a spool is found to be, by somebody who does not run it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// There is no file yet, and one can be made.
     Nothing,
@@ -166,7 +176,7 @@ pub fn look(path: &Path) -> Result<Found, StoreError> {
         return store::can_be_made(path).map(|()| Found::Nothing);
     }
     match Store::open(path) {
-        Ok(store) => Ok(Found::Holds(store.contents())),
+        Ok(store) => Ok(Found::Holds(store.contents().clone())),
         Err(StoreError::InUse { .. }) => Ok(Found::InUse),
         Err(error) => Err(error),
     }
@@ -185,7 +195,7 @@ impl Spool {
 
     /// Keeps a record; it is on the disk when this returns. After `TimedOut` it may be there.
     pub async fn put(&self, record: OutgoingRecord, deadline: Instant) -> Result<(), SpoolError> {
-        let room = Room::take(&self.shared, size(&record)).ok_or(SpoolError::Full)?;
+        let room = Room::take(&self.shared, &record).ok_or(SpoolError::Full)?;
         let (answer, kept) = oneshot::channel();
         let deadline = tokio::time::Instant::from_std(deadline);
         let put = self.puts.send(Put { record, room, answer });
@@ -209,7 +219,7 @@ impl Spool {
         if let Some(trouble) = &state.trouble {
             return Err(trouble.clone());
         }
-        if state.contents.bytes + state.coming_bytes >= self.shared.max_bytes {
+        if state.contents.bytes.total() + state.coming_bytes.total() >= self.shared.bound.max() {
             return Err(format!(
                 "the spool is full (`ingress.spool.max_bytes`): {} webhooks wait, {} are set aside",
                 state.contents.waiting, state.contents.aside
@@ -244,7 +254,7 @@ impl Shared {
     ) -> Result<T, StoreError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut store);
-        let contents = store.contents();
+        let contents = store.contents().clone();
         // Under both locks, so that a later count is not overwritten with an earlier one.
         let mut state = self.state();
         state.contents = contents;
@@ -277,10 +287,10 @@ impl Shared {
 
     /// Brings the metrics up to date.
     fn report(&self) {
-        let Contents { waiting, aside, bytes, oldest } = self.state().contents;
+        let Contents { waiting, aside, bytes, oldest } = self.state().contents.clone();
         let age = oldest.map_or(0, |oldest| clock::now().as_millisecond().saturating_sub(oldest));
         let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
-        self.metrics.spool(waiting, aside, bytes, age);
+        self.metrics.spool(waiting, aside, bytes.total(), age);
     }
 }
 
@@ -345,7 +355,13 @@ mod tests {
 
     fn opened(folder: &tempfile::TempDir, max_bytes: u64) -> (Spool, Works) {
         let path = folder.path().join("spool");
-        let settings = SpoolSettings { path, max_bytes, reserve: Duration::from_secs(1) };
+        let settings = SpoolSettings {
+            path,
+            max_bytes,
+            sources: BTreeSet::new(),
+            largest: 0,
+            reserve: Duration::from_secs(1),
+        };
         open(&settings, Metrics::new().unwrap()).unwrap()
     }
 
@@ -388,10 +404,11 @@ mod tests {
         assert_eq!(look(&path), Ok(Found::InUse));
         works.shared.with_store(|store| store.append(7, &[record(), record()])).unwrap();
         drop((spool, works));
-        let bytes = 2 * size(&record());
+        let mut bytes = Usage::default();
+        bytes.add("", 2 * size(&record()));
         let holds = Contents { waiting: 2, aside: 0, bytes, oldest: Some(7) };
         for _ in 0..2 {
-            assert_eq!(look(&path), Ok(Found::Holds(holds)));
+            assert_eq!(look(&path), Ok(Found::Holds(holds.clone())));
         }
         std::fs::write(&path, "no database").unwrap();
         let damaged = look(&path);

@@ -12,6 +12,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::usage::{Usage, source};
 use crate::kafka::OutgoingRecord;
 
 /// When it was spooled (milliseconds since the epoch), topic, key, payload, headers.
@@ -34,12 +35,12 @@ pub struct Entry {
 }
 
 /// What the file holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     pub waiting: u64,
     pub aside: u64,
     /// Of both.
-    pub bytes: u64,
+    pub bytes: Usage,
     /// When the first that waits was spooled, milliseconds since the epoch.
     pub oldest: Option<i64>,
 }
@@ -106,8 +107,8 @@ impl Store {
         }
     }
 
-    pub fn contents(&self) -> Contents {
-        self.contents
+    pub fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     fn reopen(&mut self) -> Result<(), redb::Error> {
@@ -134,7 +135,7 @@ impl Store {
         work: impl FnOnce(&Database, &mut Contents, &mut u64) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let mut done = if self.database.is_none() { self.reopen() } else { Ok(()) };
-        let (mut contents, mut next) = (self.contents, self.next);
+        let (mut contents, mut next) = (self.contents.clone(), self.next);
         let done = match (&self.database, &mut done) {
             (Some(database), Ok(())) => work(database, &mut contents, &mut next),
             (_, done) => Err(std::mem::replace(done, Ok(())).err().unwrap_or_else(closed)),
@@ -161,7 +162,7 @@ impl Store {
                 for record in records {
                     waiting.insert(*next, stored(at, record))?;
                     *next += 1;
-                    contents.bytes += size(record);
+                    contents.bytes.add(source(record), size(record));
                 }
             }
             count(&transaction, contents)?;
@@ -205,8 +206,8 @@ impl Store {
                 let mut aside = transaction.open_table(ASIDE)?;
                 for sequence in sent {
                     if let Some(stored) = waiting.remove(sequence)? {
-                        let bytes = size(&read(stored.value()));
-                        contents.bytes = contents.bytes.saturating_sub(bytes);
+                        let record = read(stored.value());
+                        contents.bytes.remove(source(&record), size(&record));
                     }
                 }
                 for sequence in refused {
@@ -246,7 +247,8 @@ fn set_in_order(database: &Database) -> Result<(Contents, u64), redb::Error> {
         for found in waiting.iter()? {
             let (sequence, stored) = found?;
             next = sequence.value() + 1;
-            contents.bytes += size(&read(stored.value()));
+            let record = read(stored.value());
+            contents.bytes.add(source(&record), size(&record));
         }
     }
     count(&transaction, &mut contents)?;
@@ -319,7 +321,11 @@ mod tests {
             topic: "wms.jfwms.order".into(),
             key: number.is_multiple_of(2).then(|| b"key".to_vec()),
             payload: Some(vec![0, 255, number]),
-            headers: vec![("ce_id".into(), Some(b"1".to_vec())), ("none".into(), None)],
+            headers: vec![
+                ("ce_id".into(), Some(b"1".to_vec())),
+                ("none".into(), None),
+                ("ce_source".into(), Some(b"/jfwms/a".to_vec())),
+            ],
             ..OutgoingRecord::default()
         }
     }
@@ -332,6 +338,12 @@ mod tests {
         numbers.iter().map(|number| size(&record(*number))).sum()
     }
 
+    fn usage(numbers: &[u8]) -> Usage {
+        let mut usage = Usage::default();
+        usage.add("/jfwms/a", bytes(numbers));
+        usage
+    }
+
     fn sequences(store: &mut Store) -> Vec<u64> {
         let entries = store.read(0, 100, u64::MAX).unwrap();
         entries.iter().map(|entry| entry.sequence).collect()
@@ -342,15 +354,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
         let mut store = Store::open(&path).unwrap();
-        assert_eq!(store.contents(), Contents::default());
+        assert_eq!(store.contents(), &Contents::default());
         store.append(6, &records(0..2)).unwrap();
         store.append(7, &records(2..5)).unwrap();
         store.settle(&[0, 1], &[]).unwrap();
-        let contents = Contents { waiting: 3, aside: 0, bytes: bytes(&[2, 3, 4]), oldest: Some(7) };
-        assert_eq!(store.contents(), contents);
+        let contents = Contents { waiting: 3, aside: 0, bytes: usage(&[2, 3, 4]), oldest: Some(7) };
+        assert_eq!(store.contents(), &contents);
         drop(store);
         let mut store = Store::open(&path).unwrap();
-        assert_eq!(store.contents(), contents);
+        assert_eq!(store.contents(), &contents);
         let found = store.read(0, 2, u64::MAX).unwrap();
         assert_eq!(found.len(), 2);
         for (found, number) in found.iter().zip(2..) {
@@ -373,8 +385,8 @@ mod tests {
         store.append(7, &records(0..4)).unwrap();
         store.settle(&[], &[1]).unwrap();
         assert_eq!(sequences(&mut store), [0, 2, 3]);
-        let all = Contents { waiting: 3, aside: 1, bytes: bytes(&[0, 1, 2, 3]), oldest: Some(7) };
-        assert_eq!(store.contents(), all);
+        let all = Contents { waiting: 3, aside: 1, bytes: usage(&[0, 1, 2, 3]), oldest: Some(7) };
+        assert_eq!(store.contents(), &all);
         store.take_up_again().unwrap();
         assert_eq!(sequences(&mut store), [0, 1, 2, 3]);
         store.settle(&[0], &[2]).unwrap();
@@ -439,6 +451,6 @@ mod tests {
         store.append(8, &records(4..5)).unwrap();
         assert_eq!(sequences(&mut store), [0, 1, 2, 3, 4]);
         assert_eq!(store.contents().waiting, 5);
-        assert_eq!(store.contents().bytes, bytes(&[0, 1, 2, 3, 4]));
+        assert_eq!(store.contents().bytes, usage(&[0, 1, 2, 3, 4]));
     }
 }

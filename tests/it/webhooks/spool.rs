@@ -16,7 +16,7 @@ use wms_connector::{
 
 use super::only_webhooks;
 use crate::support::{
-    app::{self, JFWMS, Options, PATIENCE, TestApp},
+    app::{self, JFWMS, Options, PATIENCE, QIANYI, TestApp},
     backend::{self, TestEnv, blocking},
     kafka::Broker,
     parts,
@@ -177,6 +177,10 @@ async fn a_full_spool_is_a_503(env: &TestEnv) {
     assert_eq!(refused.code(), (503, json!(1)));
     assert!(refused.header("retry-after").is_some());
     assert!(!taken.is_empty());
+    // One account took all that it may; another still has a part of its own.
+    let push = vendor::push("PUSH_NEW", "{}");
+    assert_eq!(wire::post(&app, QIANYI, &[], vendor::as_json(&push)).await.status, 200);
+    assert_eq!(post(&app, "order", "N-998").await.status, 503);
     env.mock_cluster().unwrap().broker_up(1).unwrap();
     until_waiting(&app, 0).await;
     assert_eq!(post(&app, "order", "N-999").await.code(), (200, json!(0)));
