@@ -334,10 +334,11 @@ impl ApiClient {
         accounts.map(|account| (account.name.clone(), account.circuit.state())).collect()
     }
 
-    /// Whether an account's circuit is open now; a half-open one lets a probe through.
+    /// Whether the account's vendor is not known to be back: the circuit is open, or its probe is
+    /// due or out. A slow vendor's circuit is half-open most of the time.
     pub fn circuit_is_open(&self, account: &AccountName) -> bool {
         let found = self.accounts.get(account);
-        found.is_some_and(|account| account.circuit.state() == CircuitState::Open)
+        found.is_some_and(|account| account.circuit.state() != CircuitState::Closed)
     }
 
     /// How it stands with each account's tokens (`wms_token_expires_in_seconds`); accounts whose

@@ -200,13 +200,18 @@ async fn an_open_circuit_sends_one_probe_and_a_stopped_account_says_why() {
     assert_eq!(error.failure(), None, "waiting is no attempt");
 
     client.wait_until_open(&account()).await;
+    // What fails meanwhile counts no more than before: that a probe may be sent, or is out, does
+    // not say that the vendor is back.
+    assert!(client.circuit_is_open(&account()), "a probe may be sent");
     let probe = client.send(&account(), "create", json, soon()).await.unwrap();
+    assert!(client.circuit_is_open(&account()), "a probe is out");
     let beside = client.send(&account(), "create", json, soon()).await.unwrap_err();
     assert!(matches!(beside, SendError::CircuitOpen { .. }));
     drop(probe);
     let probe = client.send(&account(), "create", json, soon()).await.unwrap();
     client.report(&probe, Report::Refused);
     assert_eq!(client.circuit_states(), [(account(), CircuitState::Closed)]);
+    assert!(!client.circuit_is_open(&account()));
     assert_eq!(seen.count("POST"), 4);
 
     let sent = client.send(&account(), "create", json, soon()).await.unwrap();
