@@ -9,7 +9,8 @@ trap 'rm -f "$output"' EXIT
 # The tests of a stage that passed, out of its `test result` lines.
 passed() { awk '/^test result: ok\./ {n += $4} END {print n + 0}' "$output"; }
 
-# A test that hangs is ended with its stage, which then fails; the lines before name it.
+# A test that hangs is ended with its stage after WMS_STAGE_TIMEOUT seconds, and the stage fails; the
+# lines before name it.
 runner="['timeout', '--verbose', '--foreground', '--kill-after=10', '${WMS_STAGE_TIMEOUT:-1200}']"
 limited=(--config "target.'cfg(all())'.runner=$runner")
 

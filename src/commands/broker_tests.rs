@@ -629,7 +629,8 @@ async fn partitions_change_hands_in_mid_flight_consumer() {
 }
 
 /// In the middle of a rebalance two questions of the group are on their way to a process that ends:
-/// the partitions of the rebalance, and all the others. librdkafka never answers whoever answers both.
+/// the partitions of the rebalance, and all the others. An answer that comes just as the group ends
+/// is never heard, which happens here once in many runs.
 async fn the_end_in_the_middle_of_a_rebalance_comes_soon(protocol: &'static str) {
     let broker = Broker::new(2, protocol);
     // One call in each partition takes so long that its partition cannot be given back before.

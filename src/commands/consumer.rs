@@ -147,7 +147,7 @@ impl ConsumerContext for Context {
         if self.closing.load(Ordering::SeqCst) {
             // When the process ends in the middle of a rebalance, two questions are on their way.
             // A closing consumer takes any answer as "everything is given back" and ends; librdkafka
-            // drops an answer that comes after that, and whoever gave it waits for ever.
+            // drops an answer that is in its queue at that moment, and whoever gave it waits for ever.
             if self.answered.swap(true, Ordering::SeqCst) {
                 return;
             }

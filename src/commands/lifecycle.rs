@@ -79,7 +79,7 @@ pub struct Moment {
     pub took: Duration,
     /// From `0.0..1.0`.
     pub random: f64,
-    /// The account's circuit is open now: its failures do not count.
+    /// The account's circuit is open or half-open now: its failures do not count.
     pub circuit_open: bool,
 }
 

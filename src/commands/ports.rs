@@ -98,7 +98,7 @@ pub trait Calls: Send + Sync + 'static {
         sent: &Self::Sent,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Whether the account's circuit is open now, so that its failures do not count.
+    /// Whether the account's circuit is open or half-open now, so that its failures do not count.
     fn circuit_open(&self, account: &AccountName) -> bool;
 }
 

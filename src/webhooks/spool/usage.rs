@@ -71,6 +71,10 @@ impl Bound {
         let of = |source: &str| held.of(source) + coming.of(source);
         let own = |source: &str| if self.sources.contains(source) { self.own } else { 0 };
         let after = of(source).saturating_add(bytes);
+        // A file of an earlier, larger bound: nobody's part is worth a full disk.
+        if (held.total() + coming.total()).saturating_add(bytes) > self.max {
+            return false;
+        }
         if after <= own(source) {
             return true;
         }
@@ -103,6 +107,10 @@ mod tests {
         assert!(!bound.fits(&held, &coming, "gone", 1), "no part of its own, none shared is left");
         coming.remove("0", 15);
         assert!(bound.fits(&held, &coming, "gone", 15));
+        held.add("gone", 30);
+        assert!(!bound.fits(&held, &coming, "1", 11), "more was kept than the bound now allows");
+        assert!(bound.fits(&held, &coming, "1", 10));
+        held.remove("gone", 30);
         held.remove("0", 60);
         assert_eq!((held, coming), (Usage::default(), Usage::default()));
     }
