@@ -104,24 +104,28 @@ pub async fn registry_ids(
             State::Present { id } => {
                 ids.entry(record).or_insert(id);
             }
-            State::Compatible | State::Missing if register => {
-                let text = schemas::of_record(&record)?.text;
-                match registry.register(&name, text).await {
+            State::PresentAsAnotherText { id } if !register => {
+                ids.entry(record).or_insert(id);
+            }
+            State::Compatible if !register => {
+                problems.push(format!("  {name}: {record} fits and is not registered"));
+            }
+            State::Missing if !register => {
+                problems.push(format!("  {name}: {record} is not registered"));
+            }
+            State::PresentAsAnotherText { .. } | State::Compatible | State::Missing => {
+                match registry.register(&name, &schemas::of_record(&record)?.text).await {
                     Ok(id) => {
                         tracing::info!(subject = name, record, id, "schema registered");
                         ids.entry(record).or_insert(id);
                     }
-                    // Its rule for the subject, or for whoever asks, says no: the others are
-                    // registered all the same, and this one is named.
+                    // The registry's rule for this subject says no: the others are registered
+                    // all the same, and this one is named.
                     Err(RegistryError::Refused { status, message }) => problems
                         .push(format!("  {name}: {record} was refused (HTTP {status}): {message}")),
                     Err(error) => return Err(error.into()),
                 }
             }
-            State::Compatible => {
-                problems.push(format!("  {name}: {record} fits and is not registered"));
-            }
-            State::Missing => problems.push(format!("  {name}: {record} is not registered")),
             State::Incompatible { message } => {
                 problems.push(format!("  {name}: {record} does not fit: {message}"));
             }

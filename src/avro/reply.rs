@@ -136,9 +136,9 @@ mod tests {
     fn a_newer_connectors_category_is_other() {
         use super::super::{shape::Shape, written_tests::written};
 
-        let ours = schemas::of_record(COMMAND_REPLY).unwrap().text;
-        let newer = ours.replacen("\"EXPIRED\"", "\"EXPIRED\", \"QUARANTINED\"", 1);
-        assert_ne!(newer, ours);
+        let ours = &schemas::of_record(COMMAND_REPLY).unwrap().text;
+        let newer = ours.replacen("\"EXPIRED\"", "\"EXPIRED\",\"QUARANTINED\"", 1);
+        assert_ne!(&newer, ours);
         let mut value =
             serde_json::to_value(reply(ReplyStatus::Rejected, ReplyCategory::Expired)).unwrap();
         value["category"] = json!("QUARANTINED");

@@ -6,6 +6,7 @@ use std::{
 };
 
 use apache_avro::Schema;
+use serde_json::Value;
 
 use super::{
     canonical,
@@ -60,8 +61,12 @@ pub const COMMAND_REPLY: &str = "wms.commands.CommandReply";
 pub struct Known {
     /// The record's full name, which is also the file's.
     pub record: &'static str,
-    /// The schema's text, as it is registered.
-    pub text: &'static str,
+    /// The schema's file, laid out for people.
+    pub source: &'static str,
+    /// The text that is registered: one line without blanks, what Java's `Schema.toString()`
+    /// gives. Registries that compare texts byte for byte (Apicurio) find it for a client that
+    /// looks its schema up by text.
+    pub text: String,
     /// CRC-64-AVRO of the Parsing Canonical Form.
     pub fingerprint: u64,
     pub(crate) schema: Schema,
@@ -69,15 +74,17 @@ pub struct Known {
 }
 
 impl Known {
-    fn new(record: &'static str, text: &'static str) -> Result<Self, SchemaError> {
+    fn new(record: &'static str, source: &'static str) -> Result<Self, SchemaError> {
         let broken = |e: String| SchemaError(format!("{record}: {e}"));
-        let schema = Schema::parse_str(text).map_err(|e| broken(e.to_string()))?;
+        let json: Value = serde_json::from_str(source).map_err(|e| broken(e.to_string()))?;
+        let text = json.to_string();
+        let schema = Schema::parse_str(&text).map_err(|e| broken(e.to_string()))?;
         let shape = Shape::of(&schema).map_err(|e| broken(e.to_string()))?;
         if shape.record().is_none_or(|found| found.name != record) {
             return Err(broken("the file holds another record".to_owned()));
         }
         let fingerprint = canonical::fingerprint(&canonical::canonical_form(&shape));
-        Ok(Self { record, text, fingerprint, schema, shape: Arc::new(shape) })
+        Ok(Self { record, source, text, fingerprint, schema, shape: Arc::new(shape) })
     }
 }
 
@@ -127,8 +134,6 @@ pub(crate) fn of_fingerprint(fingerprint: u64) -> Option<Arc<Shape>> {
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, path::Path};
-
-    use serde_json::Value;
 
     use super::{super::compare, *};
 
@@ -185,6 +190,67 @@ mod tests {
                     assert_ne!(field["default"], Value::from("{}"), "{path}: {name}");
                 }
             });
+        }
+    }
+
+    /// Java parses what it looks up and writes it anew: the text is found only if its attributes
+    /// already stand in Java's order (`Schema.toString()`), and what Java leaves out is not there.
+    #[test]
+    fn attributes_stand_in_the_order_in_which_java_writes_them() {
+        const FIELD: &[&str] = &["name", "type", "doc", "default", "order", "aliases"];
+        const TYPE: &[&str] = &[
+            "type",
+            "name",
+            "namespace",
+            "doc",
+            "fields",
+            "items",
+            "values",
+            "symbols",
+            "size",
+            "default",
+            "logicalType",
+            "precision",
+            "scale",
+            "aliases",
+        ];
+        fn in_order(found: &serde_json::Map<String, Value>, order: &[&str], path: &str) {
+            let places: Vec<_> = found
+                .keys()
+                .map(|key| order.iter().position(|known| known == key))
+                .map(|place| place.unwrap_or_else(|| panic!("{path}: {:?}", found.keys())))
+                .collect();
+            assert!(places.is_sorted(), "{path}: {:?}", found.keys().collect::<Vec<_>>());
+        }
+        fn check(found: &Value, namespace: Option<&Value>, path: &str) {
+            match found {
+                Value::Array(union) => union.iter().for_each(|one| check(one, namespace, path)),
+                Value::Object(members) => {
+                    in_order(members, TYPE, path);
+                    // A primitive without attributes is written as its name.
+                    assert!(members.len() > 1, "{path}: {found}");
+                    let own = members.get("namespace");
+                    assert!(own.is_none() || own != namespace, "{path}: namespace twice");
+                    for field in
+                        members.get("fields").and_then(Value::as_array).into_iter().flatten()
+                    {
+                        let path = format!("{path}.{}", field["name"]);
+                        in_order(field.as_object().unwrap(), FIELD, &path);
+                        check(&field["type"], own.or(namespace), &path);
+                    }
+                    for inner in ["items", "values"] {
+                        members
+                            .get(inner)
+                            .into_iter()
+                            .for_each(|t| check(t, own.or(namespace), path));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for known in all().unwrap() {
+            assert!(!known.text.contains('\n') && !known.text.ends_with(' '), "{}", known.record);
+            check(&serde_json::from_str(&known.text).unwrap(), None, known.record);
         }
     }
 

@@ -101,7 +101,16 @@ pub enum Schemas {
     /// Register what the registry does not have
     Register,
     /// Print one schema, or the names of all
-    Show { record: Option<String> },
+    Show {
+        /// The record's full name, such as wms.jfwms.Order
+        record: Option<String>,
+    },
+    /// Write the texts that are registered, one file a record (NAMESPACE.NAME.avsc)
+    Export {
+        /// The folder; it is created if it does not exist
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -136,7 +136,7 @@ async fn registry(config: &Config, report: &mut Report<'_>) {
     let (mut present, mut unregistered) = (0_u32, 0_u32);
     for state in states {
         match state.state {
-            State::Present { .. } => present += 1,
+            State::Present { .. } | State::PresentAsAnotherText { .. } => present += 1,
             State::Compatible | State::Missing => unregistered += 1,
             State::Incompatible { message } => {
                 report.bad("schemas", format_args!("{}: {message}", state.subject.name));

@@ -103,6 +103,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         Subcommand::Topics(action) => topics::run(&configured()?, &action, output),
         Subcommand::Schemas(action) => match action {
             args::Schemas::Show { record } => schemas::show(record.as_deref(), output),
+            args::Schemas::Export { folder } => schemas::export(&folder, output),
             args::Schemas::Check => schemas::check(&configured()?, output),
             args::Schemas::Register => schemas::register(&configured()?, output),
         },

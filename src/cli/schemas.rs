@@ -1,4 +1,6 @@
-//! `schemas check|register|show`.
+//! `schemas check|register|show|export`.
+
+use std::{fs, path::Path};
 
 use super::{CliError, Output, runtime};
 use crate::{
@@ -21,8 +23,23 @@ pub(super) fn show(record: Option<&str>, output: &Output) -> Result<(), CliError
                     "there is no record `{record}`; `wms-connector schemas show` lists them all"
                 ))
             })?;
-            output.line(known.text.trim_end());
+            output.line(known.source.trim_end());
         }
+    }
+    Ok(())
+}
+
+/// Writes the texts that are registered, a file a record, for clients that read a schema from a
+/// file and look it up in a registry that compares texts byte for byte.
+pub(super) fn export(folder: &Path, output: &Output) -> Result<(), CliError> {
+    let failed = |path: &Path, error: std::io::Error| {
+        CliError::Failed(format!("cannot write {}: {error}", path.display()))
+    };
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    for known in schemas::all().map_err(CliError::failed)? {
+        let path = folder.join(format!("{}.avsc", known.record));
+        fs::write(&path, &known.text).map_err(|error| failed(&path, error))?;
+        output.line(path.display());
     }
     Ok(())
 }
@@ -33,16 +50,27 @@ pub(super) fn check(config: &Config, output: &Output) -> Result<(), CliError> {
     let subjects = topics::all_subjects(config);
     let states = runtime()?.block_on(registry.check_all(&subjects)).map_err(CliError::failed)?;
     let width = subjects.iter().map(|subject| subject.name.len()).max().unwrap_or(0);
-    let mut missing = 0_u32;
+    let (mut missing, mut another_text) = (0_u32, 0_u32);
     for state in states {
         let stands = match state.state {
             State::Present { id } => format!("present       id {id}"),
+            State::PresentAsAnotherText { id } => {
+                another_text += 1;
+                format!("present       id {id}, as another text")
+            }
             State::Compatible => "compatible    not registered".to_owned(),
             State::Missing => "missing".to_owned(),
             State::Incompatible { message } => format!("incompatible  {message}"),
         };
         missing += u32::from(!stands.starts_with("present"));
         output.line(format_args!("{:width$}  {stands}", state.subject.name));
+    }
+    if another_text > 0 {
+        output.line(format_args!(
+            "{another_text} are registered as a text that differs in blanks or order: the \
+             connector works, but clients that look a schema up by its text may not find it; \
+             `wms-connector schemas register` adds the text they post"
+        ));
     }
     if missing == 0 {
         return Ok(());

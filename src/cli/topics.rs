@@ -1,6 +1,11 @@
 //! `topics plan|apply`: what the cluster has to have.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::ClientConfig;
 
 use super::{
     CliError, Output,
@@ -14,6 +19,7 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+const LISTED_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) fn run(config: &Config, action: &Action, output: &Output) -> Result<(), CliError> {
     match action {
@@ -76,8 +82,34 @@ fn apply(config: &Config, options: &TopicOptions, output: &Output) -> Result<(),
     if refused > 0 {
         return Err(CliError::Failed(format!("{refused} topics were not created")));
     }
+    until_listed(&client, missing.iter().map(|topic| topic.name.as_str()))?;
     let created = outcomes.iter().filter(|(_, outcome)| *outcome == ApplyOutcome::Created).count();
     let wanted = topics::all(config, options.partitions, options.replication).len();
     output.line(format_args!("{created} created, {} were there", wanted - created));
     Ok(())
+}
+
+/// A topic that the controller has created is unknown to a broker until its metadata catches up:
+/// a connector started at once would find it missing.
+fn until_listed<'a>(
+    client: &ClientConfig,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), CliError> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let cluster = Topics::fetch(client, TIMEOUT).map_err(CliError::failed)?;
+        let unlisted = cluster.missing(names.clone());
+        if unlisted.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(CliError::Failed(format!(
+                "the topics were created, but the brokers do not list these after {}s: {}; run \
+                 `wms-connector topics plan` before you start the connector",
+                TIMEOUT.as_secs(),
+                unlisted.join(", ")
+            )));
+        }
+        thread::sleep(LISTED_EVERY);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod ends;
+mod schemas;
 mod sign;
 
 use crate::support::suite::Suite;
@@ -9,5 +10,6 @@ use crate::support::suite::Suite;
 pub(crate) fn register(suite: &mut Suite) {
     commands::register(suite);
     ends::register(suite);
+    schemas::register(suite);
     sign::register(suite);
 }

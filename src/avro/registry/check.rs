@@ -36,6 +36,9 @@ impl Subject {
 pub enum State {
     /// Our schema is registered, with this id.
     Present { id: u32 },
+    /// Our schema is registered with this id, but as a text that differs in blanks or order. Our
+    /// records can carry the id; a client that looks the schema up by text may not find it.
+    PresentAsAnotherText { id: u32 },
     /// The subject exists, our schema is not in it, and it would be taken.
     Compatible,
     /// The subject exists and our schema does not fit; the text names the field.
@@ -75,15 +78,16 @@ impl Registry {
     }
 
     async fn check(&self, subject: &str, known: &Known) -> Result<State, RegistryError> {
-        if let Some(id) = self.look_up(subject, known.text).await? {
+        if let Some(id) = self.look_up(subject, &known.text).await? {
             return Ok(State::Present { id });
         }
         let Some(latest) = self.latest(subject).await? else {
             return Ok(State::Missing);
         };
-        // Somebody else may have registered it with its attributes in another order.
-        if let Some(id) = self.look_up_normalized(subject, known.text).await? {
-            return Ok(State::Present { id });
+        // An earlier version of ours had line breaks, and other tools order the attributes
+        // in their own way.
+        if let Some(id) = self.look_up_normalized(subject, &known.text).await? {
+            return Ok(State::PresentAsAnotherText { id });
         }
         let path = ["compatibility", "subjects", subject, "versions", "latest"];
         let request = self

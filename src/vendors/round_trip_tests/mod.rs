@@ -47,7 +47,7 @@ fn qianyi() -> Qianyi {
 fn written(event: &Event) -> (usize, oracle::Fields) {
     let encoders = Encoders::single_object().unwrap();
     let bytes = encoders.encode(event.event_type.record, &*event.record).unwrap();
-    let schema = schemas::of_record(event.event_type.record).unwrap().text;
+    let schema = &schemas::of_record(event.event_type.record).unwrap().text;
     let schema = Schema::parse_str(schema).unwrap();
     (bytes.len(), oracle::decode(&schema, bytes.get(10..).unwrap()).unwrap())
 }

@@ -31,7 +31,7 @@ async fn framed_by_the_registry(env: &TestEnv) {
     let subjects = registry.subjects().await.unwrap();
     let id = async |subject: String, operation: Operation| {
         assert!(subjects.contains(&subject), "{subject} is not in {subjects:?}");
-        let schema = schemas::of_record(operation.record()).unwrap().text;
+        let schema = &schemas::of_record(operation.record()).unwrap().text;
         registry.register(&subject, schema).await.unwrap()
     };
     let mut commands: Vec<(Sample, At)> = Vec::new();
@@ -69,7 +69,7 @@ async fn framed_by_the_registry(env: &TestEnv) {
     let topic = desk.default_replies();
     let records = desk.reply_records(&topic, &places).await;
     let subject = format!("{topic}-value");
-    let reply_schema = schemas::of_record(schemas::COMMAND_REPLY).unwrap().text;
+    let reply_schema = &schemas::of_record(schemas::COMMAND_REPLY).unwrap().text;
     let reply_id = registry.register(&subject, reply_schema).await.unwrap();
     let books = desk.books();
     for ((sample, _), record) in commands.iter().zip(&records) {
@@ -99,7 +99,7 @@ async fn named_by_a_guid(env: &TestEnv) {
     let mut commands = Vec::new();
     for sample in samples::all("guid") {
         let guid = Uuid::from_u128(rand::random());
-        front.give_guid(guid, schemas::of_record(sample.operation.record()).unwrap().text);
+        front.give_guid(guid, &schemas::of_record(sample.operation.record()).unwrap().text);
         let header = [&[1], guid.as_bytes().as_slice()].concat();
         for (topic, key) in [(desk.own(sample.operation), "o"), (desk.mixed(), "m")] {
             let number = format!("{}-{key}", sample.number);

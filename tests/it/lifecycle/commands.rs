@@ -81,7 +81,7 @@ async fn topics_are_planned_and_applied_once(env: &TestEnv) {
 }
 
 /// The configuration of a connector that may not register anything itself.
-fn with_a_registry(env: &TestEnv, sandbox: &Sandbox) -> Files {
+pub(super) fn with_a_registry(env: &TestEnv, sandbox: &Sandbox) -> Files {
     let registry = Some(env.registry().url().to_owned());
     let options = Options { registry, ..Options::default() };
     let text = app::configuration_text(env, &options, sandbox);

@@ -38,7 +38,8 @@ impl Files {
         path.display().to_string()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of that name would be.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

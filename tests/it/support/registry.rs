@@ -103,6 +103,14 @@ impl Registry {
         id.ok_or_else(|| format!("no id in {answer}"))
     }
 
+    /// The id of exactly this text under the subject, as a client looks it up that registers
+    /// nothing.
+    pub(crate) async fn look_up(&self, subject: &str, schema: &str) -> Result<u32, String> {
+        let answer = self.post_schema(&format!("subjects/{subject}"), schema).await?;
+        let id = answer["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| format!("no id in {answer}"))
+    }
+
     /// Whether the schema may follow the newest one of the subject.
     pub(crate) async fn is_compatible(&self, subject: &str, schema: &str) -> Result<bool, String> {
         let path = format!("compatibility/subjects/{subject}/versions/latest");

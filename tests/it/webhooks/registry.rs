@@ -210,15 +210,15 @@ async fn nothing_stops_when_it_goes_away_later(env: &TestEnv) {
 async fn what_does_not_fit_stops_the_start_and_is_named(env: &TestEnv) {
     let (order, moved) = (env.name("jfwms.order"), env.name("jfwms.move"));
     // What is registered has a whole number of the lines as a text.
-    let ours = wms_connector::avro::schemas::of_record("wms.jfwms.Order").unwrap().text;
+    let ours = &wms_connector::avro::schemas::of_record("wms.jfwms.Order").unwrap().text;
     let other_type = ours
-        .split_once(r#""name": "total","#)
+        .split_once(r#""name":"total","#)
         .map(|(head, tail)| {
-            let tail = tail.replacen(r#""type": "long""#, r#""type": "string""#, 1);
-            format!(r#"{head}"name": "total",{tail}"#)
+            let tail = tail.replacen(r#""type":"long""#, r#""type":"string""#, 1);
+            format!(r#"{head}"name":"total",{tail}"#)
         })
         .unwrap();
-    assert_ne!(other_type, ours);
+    assert_ne!(&other_type, ours);
     let other_type = json!(other_type);
     let mut books = Books::default();
     books.schemas.insert(format!("{order}-value"), (1, other_type));
