@@ -19,6 +19,7 @@ use super::{
     errors::SendError,
     http::{BaseUrl, Exchange},
     limits::Limits,
+    line::{Lines, Place},
     locked,
     report::{Report, RequestClass, RequestObserver},
     tokens::TokenKeeper,
@@ -140,7 +141,7 @@ pub(super) struct Account {
     pub(super) base: BaseUrl,
     pub(super) nonce_digits: AtomicU32,
     pub(super) circuit: Arc<Circuit>,
-    pub(super) limits: Mutex<Limits>,
+    pub(super) lines: Lines,
     pub(super) offset: Mutex<ClockOffset>,
     pub(super) tokens: Option<Arc<TokenKeeper>>,
     observer: Arc<dyn RequestObserver>,
@@ -160,38 +161,34 @@ impl Account {
             base,
             nonce_digits: AtomicU32::new(nonce_digits),
             circuit: Arc::new(Circuit::new(circuit)),
-            limits: Mutex::new(limits),
+            lines: Lines::new(limits),
             offset: Mutex::default(),
             tokens: None,
             observer,
         }
     }
 
-    /// Waits until the limit and the circuit let one call through.
+    /// Waits until the limit and the circuit let one call through. The place in the limit is used
+    /// up when the call begins ([`Lines::begin`]); dropped before, it is free again.
     pub(super) async fn pass(
         self: &Arc<Self>,
         operation: &str,
         deadline: Instant,
-    ) -> Result<Pass, SendError> {
-        // While the circuit is open no place in the limit is used up.
+    ) -> Result<(Place, Pass), SendError> {
         self.circuit.check()?;
-        let begin = locked(&self.limits).reserve(operation, now(), deadline.into_std());
-        let begin = begin.map_err(|_| {
+        let place = timeout_at(deadline, self.lines.first(operation)).await.map_err(|_| {
             let why = "the vendor's limit for this operation has no room before its deadline";
             SendError::NotSent(why.to_owned())
         })?;
-        // A timer rounds up to the next millisecond, also what is due already.
-        if begin > now() {
-            sleep_until(Instant::from_std(begin)).await;
-        }
         let passage = self.circuit.enter(deadline).await?;
-        Ok(Pass {
+        let pass = Pass {
             account: Arc::clone(self),
             operation: operation.to_owned(),
             passage,
             elapsed: None,
             open: Mutex::new(true),
-        })
+        };
+        Ok((place, pass))
     }
 }
 
@@ -231,7 +228,7 @@ impl Pass {
                 if class == RequestClass::Throttled
                     && let Some(pause) = pause
                 {
-                    locked(&account.limits).pause(&self.operation, now() + pause);
+                    account.lines.pause(&self.operation, now() + pause);
                 }
                 self.close(class, |breaker, passage| breaker.failed(passage, now(), pause));
                 return;

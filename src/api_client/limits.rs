@@ -5,6 +5,10 @@
 //! gave its last `count` tokens, and gives the next one only when the one `count` before it is a
 //! window old: in *no* window more than `count` calls begin.
 //!
+//! A token is used when a call begins, never before: a bucket cannot know which of those that wait
+//! will be dropped, and a token that was kept for one of them is lost to all others. Who waits, and
+//! in which order, is `line`'s business.
+//!
 //! Several processes share a limit. A part that is taken over may have been used up by its owner
 //! before, a moment ago: a larger share holds only once it is a window old.
 
@@ -28,7 +32,7 @@ const LEAST_SHARE: f64 = 0.001;
 struct Bucket {
     count: u32,
     per: Duration,
-    /// When the last tokens were or will be used, ascending, at most `count` of them.
+    /// When the last tokens were used, ascending, at most `count` of them.
     given: VecDeque<Instant>,
     paused_until: Option<Instant>,
 }
@@ -69,9 +73,7 @@ impl Bucket {
             Some(index) => self.given.get(index).map_or(now, |given| *given + window),
             None => now,
         };
-        // Never before one that was given earlier: callers are served in the order they came.
-        let last = self.given.back().copied().unwrap_or(now);
-        now.max(free).max(last).max(self.paused_until.unwrap_or(now))
+        now.max(free).max(self.paused_until.unwrap_or(now))
     }
 
     fn take(&mut self, at: Instant) {
@@ -153,21 +155,32 @@ impl Limits {
         self.shares.set(share, now, longest);
     }
 
-    /// Takes the next free place. `Ok` is when the call may begin; `Err` is when it could have
-    /// begun at the earliest, where that is after `latest` (no place is taken then).
-    pub fn reserve(
-        &mut self,
-        operation: &str,
-        now: Instant,
-        latest: Instant,
-    ) -> Result<Instant, Instant> {
-        let Some(bucket) = bucket(&mut self.buckets, operation) else { return Ok(now) };
-        let at = bucket.next(now, &self.shares);
-        if at > latest {
-            return Err(at);
+    /// The names of the buckets.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.buckets.keys()
+    }
+
+    /// The name of the bucket that an operation's calls use; `None` where nothing limits them.
+    pub fn bucket_name(&self, operation: &str) -> Option<&str> {
+        let name = if self.buckets.contains_key(operation) { operation } else { EVERY_OTHER };
+        self.buckets.get_key_value(name).map(|(name, _)| name.as_str())
+    }
+
+    /// When the next call of this operation may begin: `now`, or later. Takes nothing.
+    pub fn next(&self, operation: &str, now: Instant) -> Instant {
+        let bucket = self.bucket_name(operation).and_then(|name| self.buckets.get(name));
+        bucket.map_or(now, |bucket| bucket.next(now, &self.shares))
+    }
+
+    /// A call of this operation begins now, if it may: uses a token and says so.
+    pub fn take(&mut self, operation: &str, now: Instant) -> bool {
+        if self.next(operation, now) > now {
+            return false;
         }
-        bucket.take(at);
-        Ok(at)
+        if let Some(bucket) = bucket(&mut self.buckets, operation) {
+            bucket.take(now);
+        }
+        true
     }
 
     /// The vendor said "too many": nothing of this operation begins before `until`.
@@ -199,13 +212,16 @@ mod tests {
     fn a_burst_up_to_the_limit_goes_at_once_and_the_next_waits_a_window() {
         let now = Instant::now();
         let mut limits = limits(3, SECOND * 10);
-        let far = now + SECOND * 100;
         for _ in 0..3 {
-            assert_eq!(limits.reserve("CREATE", now, far), Ok(now));
+            assert!(limits.take("CREATE", now));
         }
         let next = now + Duration::from_millis(10_200);
-        assert_eq!(limits.reserve("CREATE", now, now + SECOND), Err(next));
-        assert_eq!(limits.reserve("CREATE", now, far), Ok(next), "a refused one took no place");
+        for _ in 0..5 {
+            assert!(!limits.take("CREATE", now));
+            assert_eq!(limits.next("CREATE", now), next, "one that asks takes nothing");
+        }
+        assert!(!limits.take("CREATE", next - Duration::from_millis(1)));
+        assert!(limits.take("CREATE", next));
     }
 
     #[test]
@@ -213,14 +229,14 @@ mod tests {
         let now = Instant::now();
         let mut free = limits(1, SECOND);
         for _ in 0..10 {
-            assert_eq!(free.reserve("OTHER", now, now), Ok(now));
+            assert!(free.take("OTHER", now));
         }
         let mut shared =
             Limits::new([("A".to_owned(), 1, SECOND), (EVERY_OTHER.to_owned(), 2, SECOND)]);
-        assert!(shared.reserve("A", now, now).is_ok());
-        assert!(shared.reserve("B", now, now).is_ok());
-        assert!(shared.reserve("C", now, now).is_ok());
-        assert!(shared.reserve("D", now, now).is_err());
+        assert!(shared.take("A", now));
+        assert!(shared.take("B", now));
+        assert!(shared.take("C", now));
+        assert!(!shared.take("D", now));
     }
 
     #[test]
@@ -232,9 +248,9 @@ mod tests {
             let mut limits = limits(count, SECOND * 10);
             limits.set_share(share, now);
             for _ in 0..at_once {
-                assert_eq!(limits.reserve("CREATE", now, now), Ok(now));
+                assert!(limits.take("CREATE", now));
             }
-            let next = limits.reserve("CREATE", now, now).unwrap_err();
+            let next = limits.next("CREATE", now);
             assert_eq!(next - now, Duration::from_millis(then), "{count} at {share}");
         }
     }
@@ -246,9 +262,7 @@ mod tests {
         let mut limits = limits(100, SECOND * 10);
         limits.set_share(0.1, now);
         let take = |limits: &mut Limits, millis| {
-            (0..200)
-                .take_while(|_| limits.reserve("CREATE", at(millis), at(millis)).is_ok())
-                .count()
+            (0..200).take_while(|_| limits.take("CREATE", at(millis))).count()
         };
         assert_eq!(take(&mut limits, 0), 10);
         limits.set_share(0.9, at(1_000));
@@ -257,10 +271,9 @@ mod tests {
         assert_eq!(take(&mut limits, 11_200), 40, "0.5 is the least since");
         limits.set_share(0.0, at(30_000));
         limits.set_share(1.0, at(31_000));
-        // Whoever cannot begin now is told when it can, not when it could with what it has now.
-        let then = limits.reserve("CREATE", at(31_000), at(31_000)).err();
+        // The answer is when a call can begin, not when it could with the share of now.
+        assert_eq!(limits.next("CREATE", at(31_000)), at(41_200));
         assert_eq!(take(&mut limits, 31_000), 0);
-        assert_eq!(then, Some(at(41_200)));
         assert_eq!(take(&mut limits, 41_200), 100);
     }
 
@@ -270,7 +283,7 @@ mod tests {
         let mut limits = limits(5, SECOND);
         limits.pause("CREATE", now + SECOND * 7);
         limits.pause("CREATE", now + SECOND * 3);
-        assert_eq!(limits.reserve("CREATE", now, now + SECOND * 9), Ok(now + SECOND * 7));
+        assert_eq!(limits.next("CREATE", now), now + SECOND * 7);
     }
 
     proptest! {
@@ -299,7 +312,7 @@ mod tests {
                     own(&mut processes, now);
                 }
                 // As many as it can.
-                while processes[process].reserve("CREATE", now, now).is_ok() {
+                while processes[process].take("CREATE", now) {
                     begun.push(now);
                 }
             }
@@ -320,8 +333,9 @@ mod tests {
             let mut limits = limits(count, SECOND);
             let mut begun = Vec::new();
             for wait in waits {
-                now += Duration::from_millis(wait);
-                begun.push(limits.reserve("CREATE", now, now + SECOND * 3600).unwrap());
+                now = limits.next("CREATE", now + Duration::from_millis(wait));
+                prop_assert!(limits.take("CREATE", now), "it may begin when it is said to");
+                begun.push(now);
             }
             for (index, first) in begun.iter().enumerate() {
                 let held = begun.iter().skip(index).filter(|at| **at < *first + SECOND).count();

@@ -19,6 +19,7 @@ mod errors;
 mod http;
 pub mod http_date;
 pub mod limits;
+mod line;
 mod report;
 pub mod seal;
 mod sealed_tokens;
@@ -198,16 +199,25 @@ impl ApiClient {
         P: Fn(&Attempt<'_>) -> PlannedCall + Send,
     {
         let account = self.account(account)?;
-        let mut pass = account.pass(operation, deadline).await?;
-        let used = match &account.tokens {
-            Some(keeper) => Some(match timeout_at(deadline, keeper.usable()).await {
-                Ok(tokens) => tokens?,
-                Err(_) => {
-                    let why = "the token was not renewed before its deadline".to_owned();
-                    return Err(SendError::NotSent(why));
-                }
-            }),
-            None => None,
+        let (mut pass, used) = loop {
+            let (place, pass) = account.pass(operation, deadline).await?;
+            let used = match &account.tokens {
+                Some(keeper) => Some(match timeout_at(deadline, keeper.usable()).await {
+                    Ok(tokens) => tokens?,
+                    Err(_) => {
+                        let why = "the token was not renewed before its deadline".to_owned();
+                        return Err(SendError::NotSent(why));
+                    }
+                }),
+                None => None,
+            };
+            if deadline <= Instant::now() {
+                return Err(SendError::NotSent("its deadline came before its turn".to_owned()));
+            }
+            // The limit may be another since: the vendor throttled a call meanwhile.
+            if account.lines.begin(operation, place) {
+                break (pass, used);
+            }
         };
         let nonce_digits = account.nonce_digits.load(Ordering::Relaxed);
         let call = plan(&Attempt {
@@ -218,9 +228,6 @@ impl ApiClient {
             vendor_reference: None,
         });
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(SendError::NotSent("its deadline came before its turn".to_owned()));
-        }
         let begun = Instant::now();
         let timeout = self.settings.call_timeout.min(left);
         let result = self.transport.exchange(&account.base, call, timeout).await;
@@ -324,7 +331,7 @@ impl ApiClient {
     pub fn set_share(&self, share: f64) {
         let now = Instant::now().into_std();
         for account in self.accounts.values() {
-            locked(&account.limits).set_share(share, now);
+            account.lines.set_share(share, now);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use futures_util::FutureExt;
+
 use super::support::*;
 use crate::{
     api_client::*,
@@ -244,4 +246,29 @@ async fn waiting_callers_move_on_as_the_slow_start_grows() {
     futures_util::future::join_all(calls).await;
     assert_eq!(seen.count("POST"), 42);
     assert!(seen.connections.load(Ordering::SeqCst) <= 40);
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_while_they_wait_leave_the_limit_as_it_was() {
+    let (base, seen) = serve(|_, _| Box::pin(async { ok("{}") })).await;
+    let limits = vec![("look-up".to_owned(), 2, Duration::from_secs(60))];
+    let client = client_with_limits(&base, limits);
+    let name = account();
+    let send = |left| client.send(&name, "look-up", json, Instant::now() + left);
+    for _ in 0..2 {
+        let sent = send(Duration::from_secs(20)).await.unwrap();
+        client.report(&sent, Report::Succeeded);
+    }
+    // Partitions with many look-ups are taken over and given back, again and again.
+    for _ in 0..3 {
+        let mut waiting: Vec<_> =
+            (0..50).map(|_| Box::pin(send(Duration::from_secs(3600)))).collect();
+        for call in &mut waiting {
+            assert!(call.now_or_never().is_none());
+        }
+    }
+    // There is room in a minute, not in an hour: this one waits for it, and is not refused.
+    let mut next = Box::pin(send(Duration::from_secs(90)));
+    assert!((&mut next).now_or_never().is_none());
+    assert_eq!(seen.count("POST"), 2);
 }

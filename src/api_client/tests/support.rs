@@ -288,3 +288,19 @@ pub(super) fn client(base: &str, settings: ApiClientSettings) -> (ApiClient, Arc
     let store = Arc::new(MemoryTokenStore::default());
     (client_with(base, Plain::default(), settings, store, Arc::clone(&counts)), counts)
 }
+
+/// A client of one account with these limits.
+pub(super) fn client_with_limits(base: &str, limits: Vec<(String, u32, Duration)>) -> ApiClient {
+    let store = Arc::new(MemoryTokenStore::default());
+    let observer = Arc::new(Counts::default());
+    let settings = ApiClientSettings::default();
+    let mut client = ApiClient::new(settings, store, observer, TaskTracker::new()).unwrap();
+    let endpoint = AccountEndpoint {
+        base_url: base.to_owned(),
+        vendor: Arc::new(Plain::default()),
+        nonce_digits: 9,
+        limits,
+    };
+    client.add_account(account(), endpoint).unwrap();
+    client
+}
