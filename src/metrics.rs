@@ -1,7 +1,14 @@
 //! Every metric: names, labels, units and help in one place. The names are stable.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -20,6 +27,18 @@ pub struct Metrics {
     inner: Arc<Inner>,
     /// Name, help and kind of every metric with labels.
     labelled: Arc<[(String, String, &'static str)]>,
+    zeros: Arc<Mutex<Vec<Zeros>>>,
+}
+
+/// Series that are shown at zero until something counts into them. They are text, made when the
+/// page is asked for: as series of the registry, those of ten thousand accounts that do nothing
+/// would take a hundred megabytes.
+struct Zeros {
+    family: &'static str,
+    /// The values of the label `account`, the first one of each of these families.
+    accounts: Arc<[String]>,
+    /// The other labels, as they are written.
+    labels: String,
 }
 
 struct Inner {
@@ -39,7 +58,6 @@ struct Inner {
     partitions_uncommitted: IntCounter,
     dead_letters: IntCounterVec,
     signature_form: IntGaugeVec,
-    stock_gaps: IntCounterVec,
     reply_errors: IntCounterVec,
     ready: Gauge,
     spool_records: IntGaugeVec,
@@ -111,6 +129,23 @@ impl Metrics {
             "Seconds the oldest webhook has waited in the spool for Kafka; 0: none waits.",
         )?;
         registry.register(Box::new(spool_oldest.clone()))?;
+        let build = IntGaugeVec::new(
+            Opts::new("wms_build_info", "1, with the versions that run as labels."),
+            &["version", "librdkafka"],
+        )?;
+        let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), librdkafka.as_str()]).set(1);
+        registry.register(Box::new(build))?;
+        // `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, … by
+        // the names that Prometheus's own client libraries use.
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        // Nothing counts into it in this version.
+        counter(
+            "wms_stock_gaps_total",
+            "Stock changes that do not follow from the level before.",
+            &["account"],
+        )?;
         let inner = Inner {
             webhooks: counter(
                 "wms_webhooks_total",
@@ -177,11 +212,6 @@ impl Metrics {
                 "1 for the form in which the account's last webhook was signed.",
                 &["account", "form"],
             )?,
-            stock_gaps: counter(
-                "wms_stock_gaps_total",
-                "Stock changes that do not follow from the level before.",
-                &["account"],
-            )?,
             reply_errors: counter(
                 "wms_reply_errors_total",
                 "Replies sent to the default topic because the asked one cannot be used.",
@@ -196,23 +226,106 @@ impl Metrics {
             spool_bytes,
             spool_oldest,
         };
-        Ok(Self { registry, inner: Arc::new(inner), labelled: labelled.into_inner().into() })
+        Ok(Self {
+            registry,
+            inner: Arc::new(inner),
+            labelled: labelled.into_inner().into(),
+            zeros: Arc::default(),
+        })
+    }
+
+    /// Shows a series of each account at zero, so that a rate over it begins before the first
+    /// event. The labels are in the order of their names, and theirs are not the sender's texts.
+    fn show_at_zero(
+        &self,
+        family: &'static str,
+        accounts: &Arc<[String]>,
+        labels: &[(&str, &str)],
+    ) {
+        let labels = labels.iter().fold(String::new(), |mut text, (name, value)| {
+            text.push_str(&format!(",{name}=\"{value}\""));
+            text
+        });
+        let zeros = Zeros { family, accounts: Arc::clone(accounts), labels };
+        self.zeros.lock().unwrap_or_else(PoisonError::into_inner).push(zeros);
     }
 
     /// The exposition text.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let families = self.registry.gather();
-        let mut bytes = Vec::new();
-        TextEncoder::new().encode(&families, &mut bytes)?;
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut text = String::new();
+        for family in &families {
+            let mut bytes = Vec::new();
+            TextEncoder::new().encode(std::slice::from_ref(family), &mut bytes)?;
+            let counted = String::from_utf8_lossy(&bytes);
+            text.push_str(&counted);
+            self.render_zeros(family.name(), &counted, &mut text);
+        }
         // The library leaves out what has no labels yet (a lag before the first assignment); its
         // name is there all the same, so that a dashboard can be made before it is needed.
         for (name, help, kind) in self.labelled.iter() {
             if !families.iter().any(|family| family.name() == name) {
                 text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+                self.render_zeros(name, "", &mut text);
             }
         }
         Ok(text)
+    }
+
+    /// Appends what nothing has counted into yet.
+    fn render_zeros(&self, family: &str, counted: &str, text: &mut String) {
+        let counted: HashSet<&str> =
+            counted.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+        let zeros = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut series = String::new();
+        for zeros in zeros.iter().filter(|zeros| zeros.family == family) {
+            for account in zeros.accounts.iter() {
+                series.clear();
+                for part in [family, "{account=\"", account, "\"", &zeros.labels, "}"] {
+                    series.push_str(part);
+                }
+                if !counted.contains(series.as_str()) {
+                    text.push_str(&series);
+                    text.push_str(" 0\n");
+                }
+            }
+        }
+    }
+
+    /// Shows what alerts about the webhooks of these accounts wait for.
+    pub fn webhook_accounts<'a>(
+        &self,
+        accounts: impl IntoIterator<Item = &'a str>,
+        type_label: &str,
+        outcomes: &[&str],
+        reasons: &[&str],
+    ) {
+        let accounts: Arc<[String]> = accounts.into_iter().map(str::to_owned).collect();
+        for outcome in outcomes {
+            let labels = [("outcome", *outcome), ("type", type_label)];
+            self.show_at_zero("wms_webhooks_total", &accounts, &labels);
+        }
+        for reason in reasons {
+            self.show_at_zero("wms_webhooks_unrecognized_total", &accounts, &[("reason", *reason)]);
+        }
+        self.show_at_zero("wms_webhook_unknown_users_total", &accounts, &[]);
+        self.show_at_zero("wms_stock_gaps_total", &accounts, &[]);
+    }
+
+    /// Shows what alerts about the commands of these accounts wait for.
+    pub fn command_accounts<'a>(
+        &self,
+        accounts: impl IntoIterator<Item = &'a str>,
+        operation: &str,
+        status: &str,
+        class: &str,
+    ) {
+        let accounts: Arc<[String]> = accounts.into_iter().map(str::to_owned).collect();
+        let labels = [("operation", operation), ("status", status)];
+        self.show_at_zero("wms_commands_total", &accounts, &labels);
+        let labels = [("class", class), ("operation", operation)];
+        self.show_at_zero("wms_vendor_requests_total", &accounts, &labels);
+        self.show_at_zero("wms_circuit_state", &accounts, &[]);
     }
 
     pub fn webhook(&self, account: &str, type_label: &str, outcome: &str) {
@@ -228,16 +341,8 @@ impl Metrics {
         self.inner.unrecognized.with_label_values(&[account, reason]).inc();
     }
 
-    pub fn unrecognized_exists(&self, account: &str, reason: &str) {
-        self.inner.unrecognized.with_label_values(&[account, reason]).inc_by(0);
-    }
-
     pub fn unknown_user(&self, account: &str) {
         self.inner.unknown_users.with_label_values(&[account]).inc();
-    }
-
-    pub fn unknown_users_exist(&self, account: &str) {
-        self.inner.unknown_users.with_label_values(&[account]).inc_by(0);
     }
 
     pub fn webhook_seconds(&self, seconds: f64) {
@@ -257,10 +362,6 @@ impl Metrics {
         self.inner.commands.with_label_values(&[account, operation, status]).inc();
     }
 
-    pub fn command_exists(&self, account: &str, operation: &str, status: &str) {
-        self.inner.commands.with_label_values(&[account, operation, status]).inc_by(0);
-    }
-
     pub fn command_seconds(&self, seconds: f64) {
         self.inner.command_seconds.observe(seconds);
     }
@@ -268,10 +369,6 @@ impl Metrics {
     pub fn vendor_request(&self, account: &str, operation: &str, class: &str, seconds: f64) {
         self.inner.vendor_requests.with_label_values(&[account, operation, class]).inc();
         self.inner.vendor_request_seconds.observe(seconds);
-    }
-
-    pub fn vendor_requests_exist(&self, account: &str, operation: &str, class: &str) {
-        self.inner.vendor_requests.with_label_values(&[account, operation, class]).inc_by(0);
     }
 
     pub fn in_flight(&self, pipeline: &str, count: i64) {
@@ -318,10 +415,6 @@ impl Metrics {
         self.inner.signature_form.with_label_values(&[account, form]).set(i64::from(matched));
     }
 
-    pub fn stock_gaps_exist(&self, account: &str) {
-        self.inner.stock_gaps.with_label_values(&[account]).inc_by(0);
-    }
-
     pub fn reply_error(&self, reason: &str) {
         self.inner.reply_errors.with_label_values(&[reason]).inc();
     }
@@ -341,5 +434,47 @@ impl Metrics {
 
     pub fn ready(&self, ready: bool) {
         self.inner.ready.set(if ready { 1.0 } else { 0.0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_shown_at_zero_until_something_counts() {
+        let metrics = Metrics::new().unwrap();
+        metrics.webhook_accounts(["a", "b"], "none", &["unavailable"], &["retyped"]);
+        metrics.command_accounts(["a", "b"], "create-order", "FAILED", "misconfigured");
+        metrics.webhook("b", "none", "unavailable");
+        metrics.webhook("b", "order", "accepted");
+        metrics.circuit_state("a", 2);
+        let page = metrics.render().unwrap();
+        let of = |family: &str| -> Vec<&str> {
+            page.lines().filter(|line| line.starts_with(&format!("{family}{{"))).collect()
+        };
+        assert_eq!(
+            of("wms_webhooks_total"),
+            [
+                "wms_webhooks_total{account=\"b\",outcome=\"accepted\",type=\"order\"} 1",
+                "wms_webhooks_total{account=\"b\",outcome=\"unavailable\",type=\"none\"} 1",
+                "wms_webhooks_total{account=\"a\",outcome=\"unavailable\",type=\"none\"} 0",
+            ]
+        );
+        assert_eq!(
+            of("wms_circuit_state"),
+            ["wms_circuit_state{account=\"a\"} 2", "wms_circuit_state{account=\"b\"} 0"]
+        );
+        assert_eq!(
+            of("wms_webhooks_unrecognized_total"),
+            ["a", "b"].map(|account| format!(
+                "wms_webhooks_unrecognized_total{{account=\"{account}\",reason=\"retyped\"}} 0"
+            ))
+        );
+        // A family's lines are together, below its one header.
+        for family in ["wms_webhooks_total", "wms_commands_total", "wms_stock_gaps_total"] {
+            let header = format!("# TYPE {family} counter\n{family}{{");
+            assert_eq!(page.matches(&header).count(), 1, "{family}: {page}");
+        }
     }
 }

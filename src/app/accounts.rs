@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::StartError;
 use crate::{
     config::{Account, Config, UnknownUsers, VendorSettings},
-    domain::AccountName,
+    domain::{AccountName, EventType},
     vendors::{Vendor, jfwms, qianyi},
     webhooks,
 };
@@ -64,22 +64,27 @@ pub fn for_webhooks(
     accounts: &BTreeMap<AccountName, Connected>,
 ) -> Vec<webhooks::Account> {
     let strangers_are_ours = config.ingress.unknown_users == UnknownUsers::Account;
+    let users = users_by_client(config, accounts);
+    let mut topics_of = BTreeMap::new();
     accounts
         .iter()
         .filter_map(|(name, connected)| Some((name, connected, config.accounts.get(name)?)))
         .map(|(name, connected, account)| {
             let vendor = connected.vendor.name();
-            let types = connected.vendor.event_types().iter();
-            let topics = types.map(|t| (t.name, config.topics.event(vendor, t.topic))).collect();
+            let topics = topics_of.entry(vendor).or_insert_with(|| {
+                let types = connected.vendor.event_types().iter();
+                let topic = |t: &EventType| (t.name, config.topics.event(vendor, t.topic));
+                Arc::new(types.map(topic).collect())
+            });
             webhooks::Account {
                 name: name.clone(),
                 vendor: Arc::clone(&connected.vendor),
                 path_secret: account.path_secret.clone(),
                 allowed_sources: account.allowed_sources.clone(),
-                topics,
+                topics: Arc::clone(topics),
                 unrecognized_topic: config.topics.unrecognized(vendor),
                 users: webhooks::Users {
-                    accounts: users_of(config, accounts, &connected.client),
+                    accounts: users.get(connected.client.as_str()).cloned().unwrap_or_default(),
                     strangers_are_ours,
                 },
             }
@@ -87,20 +92,22 @@ pub fn for_webhooks(
         .collect()
 }
 
-/// The users that are configured for any account of one client: the vendor has one webhook
+/// The users that are configured for any account of each client: the vendor has one webhook
 /// address a client, so each of its accounts may receive what belongs to another.
-fn users_of(
+///
+/// Made once for all accounts of a client: looking through all accounts for each of ten thousand
+/// took most of a minute of the start.
+fn users_by_client<'a>(
     config: &Config,
-    accounts: &BTreeMap<AccountName, Connected>,
-    client: &str,
-) -> BTreeMap<String, AccountName> {
-    let mut users = BTreeMap::new();
-    for (name, account) in &config.accounts {
-        if accounts.get(name).is_some_and(|connected| connected.client == client) {
-            users.extend(account.user_ids.iter().map(|user| (user.clone(), name.clone())));
-        }
+    accounts: &'a BTreeMap<AccountName, Connected>,
+) -> BTreeMap<&'a str, Arc<BTreeMap<String, AccountName>>> {
+    let mut users: BTreeMap<&str, BTreeMap<String, AccountName>> = BTreeMap::new();
+    for (name, connected) in accounts {
+        let Some(account) = config.accounts.get(name) else { continue };
+        let of_client = users.entry(&connected.client).or_default();
+        of_client.extend(account.user_ids.iter().map(|user| (user.clone(), name.clone())));
     }
-    users
+    users.into_iter().map(|(client, users)| (client, Arc::new(users))).collect()
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ const SAID_AFTER: u32 = 3;
 /// Copies what the accounts stand like to the metrics, until `stop`.
 pub(super) async fn watch(client: Arc<ApiClient>, metrics: Metrics, stop: CancellationToken) {
     let mut without: BTreeMap<AccountName, u32> = BTreeMap::new();
-    let mut open: BTreeSet<AccountName> = BTreeSet::new();
+    let (mut open, mut told) = (BTreeSet::new(), BTreeSet::new());
     loop {
         for (account, state) in client.circuit_states() {
             match (open.contains(&account), state) {
@@ -190,12 +190,16 @@ pub(super) async fn watch(client: Arc<ApiClient>, metrics: Metrics, stop: Cancel
                 | (false, CircuitState::Closed)
                 | (_, CircuitState::HalfOpen) => {}
             }
-            let state = match state {
+            let shown = match state {
                 CircuitState::Closed => 0,
                 CircuitState::HalfOpen => 1,
                 CircuitState::Open => 2,
             };
-            metrics.circuit_state(account.as_str(), state);
+            // A circuit that was always closed is shown without a series of its own.
+            if shown != 0 || told.contains(&account) {
+                metrics.circuit_state(account.as_str(), shown);
+                told.insert(account);
+            }
         }
         let now = clock::now();
         for (account, status) in client.token_statuses() {

@@ -13,6 +13,9 @@ use super::{
     tree::join,
 };
 
+/// So many accounts are named in one message, and have a warning of one kind each.
+const NAMED: usize = 3;
+
 /// Notes contradictions between sections.
 pub(super) fn contradictions(config: &Config, problems: &Problems) {
     if config.commands.group_protocol == GroupProtocol::Consumer {
@@ -85,7 +88,11 @@ fn shared_clients(config: &Config, problems: &Problems) {
             let list = format!("{path}.user_ids");
             if account.user_ids.is_empty() {
                 let others = accounts.iter().filter(|(other, _)| other != name);
-                let others: Vec<_> = others.map(|(other, _)| format!("`{other}`")).collect();
+                let mut others: Vec<_> =
+                    others.take(NAMED).map(|(other, _)| format!("`{other}`")).collect();
+                if let Some(more) = accounts.len().checked_sub(NAMED + 1).filter(|more| *more > 0) {
+                    others.push(format!("{more} more"));
+                }
                 let what = format_args!(
                     "is empty, but the account shares its client_id with {}; list the users of \
                      each, so that two sellers' stock is not mixed",
@@ -136,31 +143,65 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    account_warnings(config, &mut warnings);
+    warnings
+}
+
+/// One kind of warning about accounts: the first ones whole, then how many more there are.
+#[derive(Default)]
+struct Repeated(usize);
+
+impl Repeated {
+    fn push(&mut self, warnings: &mut Vec<String>, warning: impl FnOnce() -> String) {
+        if self.0 < NAMED {
+            warnings.push(warning());
+        }
+        self.0 += 1;
+    }
+
+    fn end(self, warnings: &mut Vec<String>, what: &str) {
+        if let Some(more) = self.0.checked_sub(NAMED).filter(|more| *more > 0) {
+            warnings.push(format!("{more} more accounts {what}"));
+        }
+    }
+}
+
+fn account_warnings(config: &Config, warnings: &mut Vec<String>) {
     let tokens = &config.tokens;
+    let (mut readable, mut open, mut tokenless) =
+        (Repeated::default(), Repeated::default(), Repeated::default());
     for (name, account) in &config.accounts {
         if account.base_url.starts_with("http://") && !is_loopback(&account.base_url) {
-            warnings.push(format!(
-                "`accounts.{name}.base_url` is not https: tokens and addresses travel readable"
-            ));
+            readable.push(warnings, || {
+                format!(
+                    "`accounts.{name}.base_url` is not https: tokens and addresses travel readable"
+                )
+            });
         }
         let VendorSettings::Jfwms(keys) = &account.vendor else { continue };
         if account.path_secret.is_none() && account.allowed_sources.is_empty() {
-            warnings.push(format!(
-                "`accounts.{name}` has neither `path_secret` nor `allowed_sources`: JFWMS signs \
-                 neither a webhook's type nor its time, so who has seen one can send it again as \
-                 another; set at least one of the two"
-            ));
+            open.push(warnings, || {
+                format!(
+                    "`accounts.{name}` has neither `path_secret` nor `allowed_sources`: JFWMS signs \
+                     neither a webhook's type nor its time, so who has seen one can send it again \
+                     as another; set at least one of the two"
+                )
+            });
         }
         let unsealed = tokens.store == TokenStore::Topic && tokens.key.is_none();
         if keys.text("access_token").is_none() && unsealed {
-            warnings.push(format!(
-                "`accounts.{name}` has no `access_token`, and without `tokens.key` none can be \
-                 kept: its commands wait until they expire; set `tokens.key` and run \
-                 `wms-connector authorize --account {name}`"
-            ));
+            tokenless.push(warnings, || {
+                format!(
+                    "`accounts.{name}` has no `access_token`, and without `tokens.key` none can be \
+                     kept: its commands wait until they expire; set `tokens.key` and run \
+                     `wms-connector authorize --account {name}`"
+                )
+            });
         }
     }
-    warnings
+    readable.end(warnings, "have a `base_url` that is not https");
+    open.end(warnings, "have neither `path_secret` nor `allowed_sources`");
+    tokenless.end(warnings, "have no `access_token`, and `tokens.key` is not set");
 }
 
 fn is_loopback(url: &str) -> bool {

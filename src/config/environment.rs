@@ -4,7 +4,7 @@
 //! up among the names that exist; where two fold to one, the variable is refused, never guessed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     rc::Rc,
 };
 
@@ -32,43 +32,58 @@ pub(super) fn lay_over(
         .keys()
         .filter_map(|name| Some((name.as_str(), name.strip_prefix(PREFIX)?.to_lowercase())))
         .collect();
-    let mut seen: BTreeMap<Vec<String>, &str> = BTreeMap::new();
+    let names = Names {
+        variables: ours.values().map(String::as_str).collect(),
+        accounts: folded_accounts(table(tree, &["accounts"])),
+    };
+    let mut seen: BTreeMap<Vec<String>, (Vec<String>, &str)> = BTreeMap::new();
     for (variable, name) in &ours {
-        match path_of(tree, name, ours.values()) {
-            Ok(path) => match seen.get(clash(&path, &seen).unwrap_or(&path)) {
-                Some(other) => problems.push(format!(
-                    "{variable}: sets the same key as {other}; take one of the two away"
+        match path_of(tree, name, &names) {
+            Ok(path) => match seen.entry(key_of(&path).to_vec()) {
+                Entry::Occupied(set) => problems.push(format!(
+                    "{variable}: sets the same key as {}; take one of the two away",
+                    set.get().1
                 )),
-                None => {
-                    seen.insert(path, variable);
+                Entry::Vacant(free) => {
+                    free.insert((path, variable));
                 }
             },
             Err(problem) => problems.push(format!("{variable}: {problem}")),
         }
     }
-    for (path, variable) in seen {
+    for (path, variable) in seen.into_values() {
         if let Some(value) = environment.get(variable) {
             insert(tree, &path, &Rc::from(variable), value);
         }
     }
 }
 
-/// A path already seen that sets the same secret in another way: `x`, `x.file` and `x.env` are
-/// one key.
-fn clash<'a>(path: &[String], seen: &'a BTreeMap<Vec<String>, &str>) -> Option<&'a Vec<String>> {
-    let key = |path: &[String]| match path {
-        [key @ .., source] if source == "file" || source == "env" => key.to_vec(),
-        whole => whole.to_vec(),
-    };
-    seen.keys().find(|other| key(other) == key(path))
+/// The names that every variable is looked up in: a thousand accounts may have a variable each.
+struct Names<'a> {
+    /// Of all variables, without the prefix, in lower case.
+    variables: BTreeSet<&'a str>,
+    /// The accounts of the file by their folded names.
+    accounts: BTreeMap<String, Vec<String>>,
+}
+
+fn folded_accounts(accounts: Option<&Table>) -> BTreeMap<String, Vec<String>> {
+    let mut folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in accounts.into_iter().flat_map(Table::keys) {
+        folded.entry(fold(name)).or_default().push(name.clone());
+    }
+    folded
+}
+
+/// The key that a path sets: `x`, `x.file` and `x.env` are one.
+fn key_of(path: &[String]) -> &[String] {
+    match path {
+        [key @ .., source] if source == "file" || source == "env" => key,
+        whole => whole,
+    }
 }
 
 /// Which key a variable's name (without the prefix, in lower case) means.
-fn path_of<'a>(
-    tree: &Node,
-    name: &str,
-    others: impl Iterator<Item = &'a String>,
-) -> Result<Vec<String>, String> {
+fn path_of(tree: &Node, name: &str, names: &Names<'_>) -> Result<Vec<String>, String> {
     let levels: Vec<&str> = name.split("__").collect();
     if levels.contains(&"") {
         return Err(format!(
@@ -77,9 +92,7 @@ fn path_of<'a>(
     }
     let owned = |levels: &[&str]| levels.iter().map(|level| (*level).to_owned()).collect();
     match levels.as_slice() {
-        ["accounts", rest @ ..] if !rest.is_empty() => {
-            account_path(table(tree, &["accounts"]), rest, others)
-        }
+        ["accounts", rest @ ..] if !rest.is_empty() => account_path(rest, names),
         ["kafka", map @ ("properties" | "producer" | "consumer"), property, rest @ ..] => {
             let existing = table(tree, &["kafka", map]).into_iter().flat_map(Table::keys);
             let property = meant(property, existing.map(String::as_str))?
@@ -109,15 +122,13 @@ fn path_of<'a>(
 
 /// The path of a key of an account. An account that the file does not have is made when its
 /// vendor is given too; else a misspelt name would silently become an account.
-fn account_path<'a>(
-    accounts: Option<&Table>,
-    rest: &[&str],
-    others: impl Iterator<Item = &'a String>,
-) -> Result<Vec<String>, String> {
+fn account_path(rest: &[&str], names: &Names<'_>) -> Result<Vec<String>, String> {
     let whole = rest.join("__");
-    let known = || accounts.into_iter().flat_map(Table::keys);
-    let fits = |name: &&String| whole.starts_with(&format!("{}__", fold(name)));
-    let mut fitting = known().filter(fits);
+    let known = || names.accounts.values().flatten();
+    // A name may hold `__` itself: each beginning that ends before one may be an account's.
+    let pairs = whole.as_bytes().windows(2).enumerate().filter(|(_, pair)| pair == b"__");
+    let beginnings = pairs.filter_map(|(at, _)| names.accounts.get(whole.get(..at)?));
+    let mut fitting = beginnings.flatten();
     let account = match (fitting.next(), fitting.next()) {
         (Some(account), None) => account.clone(),
         (Some(one), Some(two)) => {
@@ -128,8 +139,7 @@ fn account_path<'a>(
         (None, _) => {
             let [name, ..] = rest else { return Err("names no account".to_owned()) };
             let vendor = format!("accounts__{name}__vendor");
-            let mut others = others;
-            if !others.any(|other| *other == vendor) {
+            if !names.variables.contains(vendor.as_str()) {
                 let near = match nearest(&name.replace('_', "-"), known().map(String::as_str)) {
                     Some(near) => format!("the nearest is `{near}`"),
                     None => "it has none".to_owned(),

@@ -4,7 +4,11 @@
 //! together with `?`.
 
 use std::{
-    cell::RefCell, collections::BTreeSet, net::SocketAddr, num::NonZeroU32, path::PathBuf,
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -37,9 +41,13 @@ impl Context {
     /// Notes the unknown keys, once everything was read: only then all known ones are known.
     pub(super) fn note_unknown(&self) {
         let known = self.known.borrow();
+        let mut by_name: HashMap<&str, &String> = HashMap::new();
+        for path in known.iter() {
+            by_name.entry(path.rsplit('.').next().unwrap_or(path)).or_insert(path);
+        }
         for (section, key, siblings) in self.unknown.take() {
             let path = join(&section, &key);
-            let elsewhere = known.iter().find(|known| known.rsplit('.').next() == Some(&key));
+            let elsewhere = by_name.get(key.as_str()).copied();
             let beside = nearest(&key, siblings.into_iter()).map(|near| join(&section, near));
             match elsewhere.cloned().or(beside) {
                 Some(near) => self

@@ -556,3 +556,25 @@ fn the_producers_queue_holds_what_is_let_in() {
         }
     }
 }
+
+#[test]
+fn a_warning_of_many_accounts_is_a_few_lines() {
+    let account = |n| {
+        format!(
+            "[accounts.jf-{n}]\nvendor = \"jfwms\"\nbase_url = \"https://jf.example\"\n\
+             client_id = \"c{n}\"\nclient_secret = \"s\"\naccess_token = \"a\"\nuser_id = 1\n"
+        )
+    };
+    let text: String = (0..1000).map(account).collect();
+    let warnings = load_with(&text, &[]).unwrap().warnings;
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert_eq!(
+        warnings.last().map(String::as_str),
+        Some("997 more accounts have neither `path_secret` nor `allowed_sources`")
+    );
+    // The same for what is wrong with accounts that share a client.
+    let shared = text.replace("client_id = \"c", "client_id = \"c\" # ");
+    let error = load_with(&shared, &[]).unwrap_err().to_string();
+    assert!(error.contains("`jf-1`, `jf-10`, `jf-100`, 996 more; list"), "{error}");
+    assert!(error.len() < 1_000_000, "{} bytes", error.len());
+}

@@ -80,7 +80,7 @@ pub struct Account {
     pub path_secret: Option<Secret>,
     pub allowed_sources: Vec<IpNet>,
     /// The topic of each of the vendor's types, by the vendor's name of the type.
-    pub topics: BTreeMap<&'static str, String>,
+    pub topics: Arc<BTreeMap<&'static str, String>>,
     /// Where authentic webhooks go that no topic fits.
     pub unrecognized_topic: String,
     /// Where a webhook of the vendor's user belongs; a user that is not named stays here.
@@ -91,7 +91,7 @@ pub struct Account {
 #[derive(Debug, Clone, Default)]
 pub struct Users {
     /// The account of each configured user.
-    pub accounts: BTreeMap<String, AccountName>,
+    pub accounts: Arc<BTreeMap<String, AccountName>>,
     /// Whether a user that nobody configured belongs to the account that was called; otherwise
     /// it goes to `unrecognized`.
     pub strangers_are_ours: bool,

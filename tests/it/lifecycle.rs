@@ -1,5 +1,6 @@
 //! The program itself: its beginning, its commands, its end.
 
+mod accounts;
 mod commands;
 mod ends;
 mod schemas;
@@ -8,6 +9,7 @@ mod sign;
 use crate::support::suite::Suite;
 
 pub(crate) fn register(suite: &mut Suite) {
+    accounts::register(suite);
     commands::register(suite);
     ends::register(suite);
     schemas::register(suite);
