@@ -51,17 +51,17 @@ check: format clippy docs schemas compose ## what needs no Kafka: format, clippy
 .PHONY: format
 format: ## is the code formatted (cargo fmt does it)
 	@tests/tools.sh build rustfmt
-	cargo fmt --check
+	cargo fmt --all --check
 
 .PHONY: clippy
 clippy: ## lints, warnings are errors
 	@tests/tools.sh build clippy
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: docs
 docs: ## the documentation of the code, warnings are errors
 	@tests/tools.sh build
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: schemas
 schemas: ## can every schema read what its last released version wrote

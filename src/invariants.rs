@@ -148,3 +148,19 @@ fn the_sandbox_shares_no_code_with_the_client_it_judges() {
     let client = ["crate::vendors", "crate::api_client", "crate::domain", "crate::webhooks"];
     assert_absent("sandbox", &client, "a wrong signature would agree with itself");
 }
+
+#[test]
+fn what_others_wrote_is_not_read_where_rdkafka_panics() {
+    // Names of headers and metadata of commits that are not UTF-8.
+    let words = [".headers().map(", ".headers().into_iter()", ".headers() else", ".metadata()))"];
+    assert_absent("kafka", &words, "read headers with `ReadHeaders::of`");
+    assert_absent("commands", &words, "read headers with `ReadHeaders::of`");
+    for folder in ["kafka", "commands", "cli", "app"] {
+        let names = ["message::Headers", "BorrowedHeaders", "Headers as _"];
+        assert_absent(
+            folder,
+            &names,
+            "read headers with `ReadHeaders::of`, metadata with `wms_kafka_raw`",
+        );
+    }
+}

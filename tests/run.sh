@@ -14,7 +14,7 @@ passed() { awk '/^test result: ok\./ {n += $4} END {print n + 0}' "$output"; }
 runner="['timeout', '--verbose', '--foreground', '--kill-after=10', '${WMS_STAGE_TIMEOUT:-1200}']"
 limited=(--config "target.'cfg(all())'.runner=$runner")
 
-cargo test "${limited[@]}" --locked --lib --bins 2>&1 | tee "$output"
+cargo test "${limited[@]}" --locked --workspace --lib --bins 2>&1 | tee "$output"
 unit=$(passed)
 cargo test --locked --doc 2>&1 | tee "$output"
 doc=$(passed)

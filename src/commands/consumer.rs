@@ -20,7 +20,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, KafkaResult},
-    message::{BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
     topic_partition_list::Offset,
     types::RDKafkaRespErr,
 };
@@ -34,7 +34,7 @@ use super::{
     committer::Job,
     offsets::Fetched,
 };
-use crate::kafka::LoggingContext;
+use crate::kafka::{LoggingContext, ReadHeaders};
 
 /// How long a poll waits; pauses, releases and shutdown are noticed so soon.
 const POLL: Duration = Duration::from_millis(10);
@@ -474,9 +474,20 @@ impl Loop {
         };
         {
             let mut active = locked(&self.group.active);
-            for element in committed.elements() {
+            // rdkafka's own `metadata()` panics where another client wrote what is not UTF-8.
+            let metadata = wms_kafka_raw::metadata(&committed);
+            for (element, metadata) in committed.elements().iter().zip(&metadata) {
+                let metadata = std::str::from_utf8(metadata).unwrap_or_else(|_| {
+                    tracing::warn!(
+                        topic = element.topic(),
+                        partition = element.partition(),
+                        "the commit's metadata is not ours: another client commits in this group; \
+                         reading goes on at its offset"
+                    );
+                    ""
+                });
                 let at = match element.offset() {
-                    Offset::Offset(at) => Some((at, element.metadata())),
+                    Offset::Offset(at) => Some((at, metadata)),
                     Offset::Beginning
                     | Offset::End
                     | Offset::Stored
@@ -566,9 +577,7 @@ fn partitions<'a>(list: impl IntoIterator<Item = (&'a str, i32)>) -> TopicPartit
 }
 
 fn record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
-    let headers = message.headers().map(|headers| {
-        headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
-    });
+    let ReadHeaders { headers, unreadable } = ReadHeaders::of(message);
     Record {
         at: Coordinates {
             topic: Arc::clone(topic),
@@ -577,7 +586,8 @@ fn record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
         },
         key: message.key().map(<[u8]>::to_vec),
         payload: message.payload().map(<[u8]>::to_vec),
-        headers: headers.unwrap_or_default(),
+        headers,
+        unreadable_header: unreadable,
         timestamp: message.timestamp().to_millis(),
     }
 }

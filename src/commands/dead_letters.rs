@@ -69,6 +69,9 @@ pub fn record(
     add("exception.class.name", &format!("{CATEGORY_CLASS}{}", outcome.category.name()));
     add("exception.message", cut(&outcome.message, MESSAGE_LIMIT));
     headers.push((ATTEMPTS.to_owned(), Some(attempts.to_string().into_bytes())));
+    if command.unreadable_header.is_some() {
+        headers.push((HEADERS_DROPPED.to_owned(), Some(b"true".to_vec())));
+    }
     OutgoingRecord {
         topic,
         partition: None,
@@ -120,6 +123,7 @@ mod tests {
             key: Some(vec![0, 1]),
             payload: Some(vec![0xff, 0]),
             headers: vec![header("a", "1"), header("a", "2"), ("n".to_owned(), None)],
+            unreadable_header: None,
             timestamp: None,
         };
         let message = format!("x\n{}", "仓".repeat(2000));

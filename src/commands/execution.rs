@@ -262,6 +262,17 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
     async fn read(&self, taken: &Taken) -> Result<Result<ReadCommand, Box<Done>>, Abandoned> {
         let record = &taken.record;
         let expected = self.expected(taken);
+        if let Some(name) = &record.unreadable_header {
+            let message = format!(
+                "The name of a header is not UTF-8 (\"{name}\"): whether it is one that the \
+                 connector reads cannot be told. Send the command without it."
+            );
+            let avro = |value: &[u8]| matches!(value, [0, ..] | [0xc3, 0x01, ..]);
+            let json = record.payload.as_deref().is_some_and(|value| !avro(value));
+            let identity = Identity { operation: expected, json, ..Identity::default() };
+            let outcome = Outcome::failed(ReplyCategory::Unreadable, Details::default(), message);
+            return Ok(Err(Box::new(self.unread(identity, outcome, taken))));
+        }
         loop {
             let reading =
                 self.deps.reads.read(expected, &record.headers, record.payload.as_deref());
@@ -286,11 +297,14 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
                     (identity, Outcome::failed(category, Details::default(), message))
                 }
             };
-            let (json, subject) = (known.json, self.subject_of(*known, taken));
-            let stage = Stage::Reading;
-            let done = Done { subject, outcome, attempts: 0, json, stage, begun: false };
-            return Ok(Err(Box::new(done)));
+            return Ok(Err(Box::new(self.unread(*known, outcome, taken))));
         }
+    }
+
+    /// The end of a command that could not be read.
+    fn unread(&self, known: Identity, outcome: Outcome, taken: &Taken) -> Done {
+        let (json, subject) = (known.json, self.subject_of(known, taken));
+        Done { subject, outcome, attempts: 0, json, stage: Stage::Reading, begun: false }
     }
 
     fn subject_of(&self, known: Identity, taken: &Taken) -> Subject {

@@ -67,8 +67,10 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// Its value.
     pub payload: Option<Vec<u8>>,
-    /// Its headers.
+    /// Its headers, but for those whose names are not UTF-8.
     pub headers: Headers,
+    /// The first name of a header that is not UTF-8, escaped.
+    pub unreadable_header: Option<String>,
     /// Its timestamp, milliseconds since the epoch.
     pub timestamp: Option<i64>,
 }

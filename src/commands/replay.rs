@@ -138,6 +138,7 @@ mod tests {
             key: Some(vec![0, 0xff]),
             payload: Some(vec![0xff, 0, b'{']),
             headers: vec![header("a", b"1"), header("a", &[0xff]), ("n".to_owned(), None)],
+            unreadable_header: None,
             timestamp: Some(1),
         };
         let name = "wms.commands.dlq".to_owned();
@@ -209,7 +210,7 @@ mod tests {
             let headers: Headers =
                 names.into_iter().enumerate().map(|(n, name)| (name, value(n))).collect();
             let at = Coordinates { topic: Arc::from("t"), partition: 1, offset: 2 };
-            let mut command = Record { at, key, payload, headers, timestamp: None };
+            let mut command = Record { at, key, payload, headers, unreadable_header: None, timestamp: None };
             let first = (command.key.clone(), command.payload.clone(), command.headers.clone());
             for attempts in 0..hops {
                 let outcome = Outcome::unknown(Details::default(), "é\n");

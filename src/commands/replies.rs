@@ -205,6 +205,7 @@ mod tests {
             key: Some(b"O-1".to_vec()),
             payload: None,
             headers: headers.iter().map(|(n, v)| ((*n).to_owned(), Some(v.to_vec()))).collect(),
+            unreadable_header: None,
             timestamp: None,
         }
     }

@@ -1,9 +1,46 @@
 //! CloudEvents' Kafka binding (binary mode) and W3C trace context.
 
 use jiff::Timestamp;
+use rdkafka::message::BorrowedMessage;
+use wms_kafka_raw::RawHeader;
 
 /// Headers as Kafka has them: names may repeat, values are bytes or nothing.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// A record's headers as they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadHeaders {
+    /// Those whose names are text, in their order.
+    pub headers: Headers,
+    /// The first name that is not UTF-8, escaped.
+    pub unreadable: Option<String>,
+}
+
+impl ReadHeaders {
+    /// Reads the headers of a record. rdkafka's own `headers()` panics at a name that is not UTF-8.
+    pub fn of(message: &BorrowedMessage<'_>) -> Self {
+        Self::from_raw(wms_kafka_raw::headers(message))
+    }
+
+    /// Tells the names that are text from those that are not.
+    pub fn from_raw(raw: Vec<RawHeader>) -> Self {
+        let mut read = Self::default();
+        for RawHeader { name, value } in raw {
+            match String::from_utf8(name) {
+                Ok(name) => read.headers.push((name, value)),
+                Err(error) => {
+                    let escaped =
+                        || error.as_bytes().escape_ascii().take(NAME_SHOWN).map(char::from);
+                    read.unreadable.get_or_insert_with(|| escaped().collect());
+                }
+            }
+        }
+        read
+    }
+}
+
+/// So much of a name that cannot be read is shown.
+const NAME_SHOWN: usize = 64;
 
 /// The attributes every record of the connector carries.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +145,26 @@ mod tests {
             assert_eq!(TraceParent::parse(text).is_some(), taken, "{text}");
         }
         assert!(TraceParent::parse(TraceParent::start(7, 8).as_str()).is_some());
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_is_named_and_the_others_are_read() {
+        let header = |name: &[u8], value: Option<&[u8]>| RawHeader {
+            name: name.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        let read = ReadHeaders::from_raw(vec![
+            header(b"a", Some(b"\xff")),
+            header(b"x-\xff", Some(b"1")),
+            header("仓".as_bytes(), None),
+            header(b"", Some(b"")),
+            header(&[0xc3; 300], None),
+        ]);
+        let names: Vec<_> = read.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "仓", ""]);
+        assert_eq!(read.unreadable.as_deref(), Some("x-\\xff"));
+        let long = ReadHeaders::from_raw(vec![header(&[0xc3; 300], None)]);
+        assert_eq!(long.unreadable.map(|name| name.len()), Some(NAME_SHOWN));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use admin::{
     ApplyOutcome, ClusterUnreachable, PlannedTopic, TopicFacts, TopicState, Topics, apply, plan,
 };
 pub use client::LoggingContext;
-pub use headers::{CloudEvent, Headers, TraceParent, printable};
+pub use headers::{CloudEvent, Headers, ReadHeaders, TraceParent, printable};
 pub use led_topic::{LedTopic, Role, WriteError};
 pub use publisher::{OutgoingRecord, PublishError, Publisher};
 pub use range::{PartitionBounds, RangeError, RangeReader};

@@ -7,10 +7,10 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
 };
 
-use super::{Headers, admin::Quiet};
+use super::{Headers, ReadHeaders, admin::Quiet};
 
 /// A record as it was read.
 #[derive(Clone)]
@@ -37,17 +37,13 @@ impl fmt::Debug for ReadRecord {
 
 impl ReadRecord {
     pub(super) fn of(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().map(|headers| {
-            let owned = |value: &[u8]| value.to_vec();
-            headers.iter().map(|h| (h.key.to_owned(), h.value.map(owned))).collect()
-        });
         Self {
             topic: message.topic().to_owned(),
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().map(<[u8]>::to_vec),
-            headers: headers.unwrap_or_default(),
+            headers: ReadHeaders::of(message).headers,
             timestamp: message.timestamp().to_millis(),
         }
     }

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 tests! {
-    both: unreadable_commands, a_dead_letter_that_comes_again, more_than_the_settings_allow;
+    both: unreadable_commands, a_header_whose_name_is_not_text, a_dead_letter_that_comes_again, more_than_the_settings_allow;
 }
 
 /// The headers of a dead letter, beginning with the ones the command had.
@@ -98,6 +98,43 @@ async fn unreadable_commands(env: &TestEnv) {
         is_dead_letter(letter, record, at, reply);
     }
     assert_eq!(desk.books().requests.len(), good.len());
+    desk.close().await;
+}
+
+/// rdkafka panics at such a name: the process ended, and again after each restart.
+async fn a_header_whose_name_is_not_text(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    let (own, mixed) = (desk.own(Operation::CreateOrder), desk.mixed());
+    let (order, other) = (samples::small_order("H-1"), samples::small_order("H-2"));
+    let mut at = Vec::new();
+    for record in [
+        desk.json(&order).partition(1).header(b"x-\xff", "1").header("kept", "yes"),
+        desk.mixed_json(&order).partition(1).header("kept", "yes").header([0xc3; 200], [0xff]),
+        // Twice, and around one that is read.
+        desk.json(&order)
+            .partition(1)
+            .header([0xff], "1")
+            .header("kept", "yes")
+            .header([0xff], "2"),
+    ] {
+        at.push(desk.send(record).await);
+    }
+    let good = desk.send(desk.json(&other).partition(1)).await;
+    assert_eq!(desk.reply(&good).await.end(), ("SUCCEEDED", "NONE", 1, false));
+    for (reply, name) in desk.replies(&at).await.iter().zip(["x-\\xff", "\\xc3", "\\xff"]) {
+        assert_eq!(reply.end(), ("FAILED", "UNREADABLE", 0, false), "{reply:#?}");
+        assert!(reply.text("message").contains(name), "{reply:#?}");
+    }
+    for (topic, count) in [(&own, 2), (&mixed, 1)] {
+        let letters = env.read_all(&desk.app.config.topics.dlq(topic), count, PATIENCE).await;
+        assert_eq!(letters.len(), count);
+        for letter in letters {
+            assert_eq!(letter.header("kept"), Some("yes"), "{letter:?}");
+            assert_eq!(letter.header("wms_headers_dropped"), Some("true"), "{letter:?}");
+            assert!(letter.value.is_some_and(|value| !value.is_empty()));
+        }
+    }
+    assert_eq!(desk.books().requests.len(), 1);
     desk.close().await;
 }
 

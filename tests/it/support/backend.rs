@@ -14,7 +14,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    message::{BorrowedMessage, Header, Headers, OwnedHeaders},
+    message::{BorrowedMessage, OwnedHeaders},
     mocking::MockCluster,
     producer::{DefaultProducerContext, FutureProducer, FutureRecord, Producer},
 };
@@ -261,7 +261,8 @@ pub(crate) struct Outgoing {
     partition: Option<i32>,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
-    headers: Vec<(String, Vec<u8>)>,
+    /// Names are bytes: other clients write any.
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Outgoing {
@@ -289,7 +290,7 @@ impl Outgoing {
     pub(crate) fn as_future_record(&self) -> FutureRecord<'_, [u8], [u8]> {
         let mut headers = OwnedHeaders::new();
         for (key, value) in &self.headers {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = wms_kafka_raw::with_header(headers, key, value).unwrap();
         }
         let mut out = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers);
         out.partition = self.partition;
@@ -318,8 +319,8 @@ impl Outgoing {
         self
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+    pub(crate) fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
         self
     }
 }
@@ -346,8 +347,8 @@ pub(crate) struct Record {
 
 impl Record {
     fn from_message(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let headers = headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
+        let headers = wms_kafka_raw::headers(message).into_iter();
+        let headers = headers.map(|h| (String::from_utf8_lossy(&h.name).into_owned(), h.value));
         Self {
             topic: message.topic().to_owned(),
             partition: message.partition(),
