@@ -82,7 +82,8 @@ fn reply_headers(bytes: &[u8]) {
     let mut headers = vec![("kafka_replyTopic".to_owned(), Some(topic.to_vec()))];
     headers.extend(partition.map(|p| ("kafka_replyPartition".to_owned(), Some(p.to_vec()))));
     let at = Coordinates { topic: Arc::from("wms.commands"), partition: 0, offset: 0 };
-    let record = Record { at, key: None, payload: None, headers, unreadable_header: None, timestamp: None };
+    let record =
+        Record { at, key: None, payload: None, headers, unreadable_header: None, timestamp: None };
     let allowed = ["wms.replies.*".to_owned(), "a*b*c".to_owned()];
     let destination = Destination::of(&record, "wms.replies", &allowed);
     let is_allowed = destination.topic == "wms.replies"

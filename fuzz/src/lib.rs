@@ -66,7 +66,7 @@ pub fn written(event: &Event) -> oracle::Fields {
     let bytes = ENCODERS.encode(name, &*event.record).expect("an event fits its schema");
     let mut schemas = SCHEMAS.lock().expect("no panic while it is held");
     let schema = schemas.entry(name).or_insert_with(|| {
-        let text = schemas::of_record(name).expect("a schema").text;
+        let text = &schemas::of_record(name).expect("a schema").text;
         Box::leak(Box::new(Schema::parse_str(text).expect("a schema")))
     });
     let datum = bytes.get(10..).expect("a prefix of ten bytes");

@@ -106,23 +106,6 @@ pub enum RequestClass {
 }
 
 impl RequestClass {
-    /// All of them, so that counters exist from the start.
-    pub const ALL: [Self; 13] = [
-        Self::Succeeded,
-        Self::AlreadyExists,
-        Self::Refused,
-        Self::Throttled,
-        Self::Transient,
-        Self::SessionExpired,
-        Self::ClockSkew,
-        Self::Nonce,
-        Self::Misconfigured,
-        Self::NotSent,
-        Self::NoAnswer,
-        Self::TooLarge,
-        Self::Unjudged,
-    ];
-
     /// The label's text.
     pub const fn name(self) -> &'static str {
         match self {

@@ -210,7 +210,8 @@ mod tests {
             let headers: Headers =
                 names.into_iter().enumerate().map(|(n, name)| (name, value(n))).collect();
             let at = Coordinates { topic: Arc::from("t"), partition: 1, offset: 2 };
-            let mut command = Record { at, key, payload, headers, unreadable_header: None, timestamp: None };
+            let (unreadable_header, timestamp) = (None, None);
+            let mut command = Record { at, key, payload, headers, unreadable_header, timestamp };
             let first = (command.key.clone(), command.payload.clone(), command.headers.clone());
             for attempts in 0..hops {
                 let outcome = Outcome::unknown(Details::default(), "é\n");
