@@ -36,7 +36,7 @@ fn main() {
     let account = AccountName::new("bench").unwrap();
     let vendor = Jfwms::new(account.clone(), toml::from_str(&settings).unwrap()).unwrap();
     let encoders = Encoders::single_object().unwrap();
-    let hint = SignatureHint { first: Some("raw-data-first"), try_others: true };
+    let hint = SignatureHint { known: [Some("raw-data-first"), None], further: true };
     let trace = TraceParent::start(1, 2);
     println!(
         "lines  bytes | verify  decode  encode  headers   all, ns | md5  sha256 of the body, ns"

@@ -336,6 +336,7 @@ fn webhook_settings(config: &Config) -> webhooks::Settings {
         max_connections: ingress.max_connections,
         duplicate_window: ingress.duplicate_window,
         duplicate_entries: ingress.duplicate_entries,
+        further_signature_bytes: ingress.further_signature_bytes,
         retyped: match ingress.retyped {
             config::Retyped::Refuse => webhooks::Retyped::Refuse,
             config::Retyped::Accept => webhooks::Retyped::Accept,

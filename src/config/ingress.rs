@@ -25,6 +25,9 @@ pub struct Ingress {
     pub duplicate_window: Duration,
     /// How many webhooks are remembered. Default: 100,000.
     pub duplicate_entries: usize,
+    /// How many bytes a minute, of one sender's webhooks whose signature is in no known form, are
+    /// tried in every form. Default: 16 MiB.
+    pub further_signature_bytes: u64,
     /// What becomes of signed data that arrives again as another type. Default: refused.
     pub retyped: Retyped,
     /// What becomes of a webhook of a user that no account lists. Default: unrecognized.
@@ -101,6 +104,7 @@ impl Ingress {
         let max_connections = section.count("max_connections");
         let duplicate_window = section.duration_or_zero("duplicate_window");
         let duplicate_entries = section.count("duplicate_entries");
+        let further_signature_bytes = section.size("further_signature_bytes");
         let retyped =
             section.choice("retyped", &[("refuse", Retyped::Refuse), ("accept", Retyped::Accept)]);
         let unknown_users = section.choice(
@@ -141,6 +145,7 @@ impl Ingress {
             max_connections: max_connections?,
             duplicate_window: duplicate_window?,
             duplicate_entries: duplicate_entries?,
+            further_signature_bytes: further_signature_bytes?,
             retyped: retyped?,
             unknown_users: unknown_users?,
             trusted_proxies: trusted_proxies?,

@@ -140,19 +140,19 @@ impl Webhook<Verified> {
     }
 }
 
-/// What is remembered of an account's earlier webhooks: which form to try first, and whether
-/// the others may be tried at all (each costs a hash of the body).
-#[derive(Debug, Clone, Copy)]
+/// Which forms of the signature are worth a try, from an account's earlier webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignatureHint {
-    /// The form that matched last, or that the operator pinned.
-    pub first: Option<&'static str>,
-    /// Whether the remaining forms are tried when the first does not match.
-    pub try_others: bool,
+    /// The forms that matched last, newest first. They are always tried: a sender of anything else
+    /// cannot make an authentic webhook fail.
+    pub known: [Option<&'static str>; 2],
+    /// Whether the other forms are tried when none of these matches. Each costs a hash of the body.
+    pub further: bool,
 }
 
 impl SignatureHint {
     /// Nothing is known yet: every form is tried.
-    pub const ANY: Self = Self { first: None, try_others: true };
+    pub const ANY: Self = Self { known: [None; 2], further: true };
 }
 
 /// Why a webhook is not the vendor's, or not readable far enough to tell.
@@ -170,6 +170,11 @@ pub enum Refusal {
     NoSignature,
     #[error("the signature does not match")]
     WrongSignature,
+    #[error(
+        "the signature matches no form that matched before; the other forms were not tried, after \
+         too many wrong signatures from this address"
+    )]
+    SignatureNotTried,
     #[error("the webhook is for another application id")]
     AnotherApplication,
 }
@@ -184,6 +189,8 @@ pub enum Answer {
     UnknownAccount,
     NoSignature,
     WrongSignature,
+    /// Not every form of the signature was tried: *not known*, send again.
+    SignatureNotTried,
     /// Addressed to another application id.
     AnotherApplication,
     SourceNotAllowed,
@@ -202,6 +209,7 @@ impl From<Refusal> for Answer {
             }
             Refusal::NoSignature => Self::NoSignature,
             Refusal::WrongSignature => Self::WrongSignature,
+            Refusal::SignatureNotTried => Self::SignatureNotTried,
             Refusal::AnotherApplication => Self::AnotherApplication,
         }
     }

@@ -1,74 +1,172 @@
-//! Which signature form an account uses, learnt from what matched. Pure over the time.
+//! Which signature forms an account uses, learnt from what matched, and who may make us try others.
+//! Pure over the time.
+//!
+//! Every form that is tried costs a hash of the body, and anybody who reaches the listener can send
+//! bodies. So the tries beyond the known forms are bounded, for each sender by itself: one that sends
+//! wrong signatures uses up its own tries, never those of the vendor.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use jiff::Timestamp;
 
 use crate::domain::SignatureHint;
 
-/// Once one form matched, so many further tries a minute are allowed: each costs a hash of the
-/// body, and whoever can reach the listener can cause them.
-const FURTHER_TRIES_A_MINUTE: u32 = 10;
+/// So many senders of refused webhooks are told apart, for each account. Any further one gets no
+/// tries beyond the known forms in this minute, so that neither memory nor work grows with the number
+/// of addresses.
+const SENDERS: usize = 1024;
+
+/// What a match says about the account's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matched {
+    /// The form that matched last.
+    Newest,
+    /// The form that matched before that one. A captured webhook can be sent in a second form of one
+    /// signed text, so the two can alternate.
+    Known,
+    /// A form that was not known.
+    New,
+}
 
 /// What is known of an account's signature.
 #[derive(Debug, Default)]
 pub struct SignatureForms {
-    matched: Option<&'static str>,
+    known: [Option<&'static str>; 2],
     minute: i64,
-    tries: u32,
+    /// The bytes of each sender's bodies, in this minute, that matched in no known form.
+    spent: HashMap<IpAddr, u64>,
 }
 
 impl SignatureForms {
-    /// What to try for the next webhook.
-    pub fn hint(&mut self, now: Timestamp) -> SignatureHint {
+    /// What to try for the next webhook of `sender`, which may make us hash `limit` bytes a minute in
+    /// every form.
+    pub fn hint(&mut self, sender: IpAddr, limit: u64, now: Timestamp) -> SignatureHint {
         let minute = now.as_second().div_euclid(60);
         if minute != self.minute {
             self.minute = minute;
-            self.tries = 0;
+            self.spent = HashMap::new();
         }
-        SignatureHint {
-            first: self.matched,
-            try_others: self.matched.is_none() || self.tries < FURTHER_TRIES_A_MINUTE,
-        }
+        let further = match self.spent.get(&network(sender)) {
+            Some(spent) => *spent < limit,
+            None => self.spent.len() < SENDERS,
+        };
+        SignatureHint { known: self.known, further }
     }
 
-    /// A webhook matched in `form`. True when that is news.
-    pub fn matched(&mut self, form: &'static str) -> bool {
-        if self.matched == Some(form) {
-            return false;
+    /// A webhook of so many bytes matched in `form`.
+    pub fn matched(&mut self, form: &'static str, sender: IpAddr, bytes: u64) -> Matched {
+        let [newest, before] = self.known;
+        if newest == Some(form) {
+            return Matched::Newest;
         }
-        if self.matched.is_some() {
-            self.tries = self.tries.saturating_add(1);
+        self.known = [Some(form), newest];
+        if before == Some(form) {
+            return Matched::Known;
         }
-        self.matched = Some(form);
-        true
+        if newest.is_some() {
+            self.refused(sender, bytes);
+        }
+        Matched::New
     }
 
-    /// A webhook matched in no form that was tried.
-    pub fn refused(&mut self) {
-        self.tries = self.tries.saturating_add(1);
+    /// A webhook of so many bytes matched in no form.
+    pub fn refused(&mut self, sender: IpAddr, bytes: u64) {
+        let sender = network(sender);
+        if self.spent.len() < SENDERS || self.spent.contains_key(&sender) {
+            let spent = self.spent.entry(sender).or_default();
+            *spent = spent.saturating_add(bytes);
+        }
+    }
+}
+
+/// What counts as one sender: an IPv6 host has a network of its own.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    const LIMIT: u64 = 1000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn further_forms_are_tried_ten_times_a_minute_once_one_is_known() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let mut forms = SignatureForms::default();
-        for _ in 0..100 {
-            assert!(forms.hint(at(0)).try_others, "nothing is known yet");
-            forms.refused();
+    fn a_sender_uses_up_its_own_tries_alone() {
+        let (stranger, vendor) = (address("203.0.113.1"), address("198.51.100.1"));
+        for learnt in [false, true] {
+            let mut forms = SignatureForms::default();
+            if learnt {
+                assert_eq!(forms.matched("raw", vendor, 100), Matched::New);
+            }
+            for _ in 0..10 {
+                assert!(forms.hint(stranger, LIMIT, at(1)).further);
+                forms.refused(stranger, 100);
+            }
+            assert!(!forms.hint(stranger, LIMIT, at(59)).further, "learnt: {learnt}");
+            assert!(forms.hint(vendor, LIMIT, at(59)).further, "learnt: {learnt}");
+            assert!(forms.hint(stranger, LIMIT, at(60)).further, "a new minute");
         }
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_sender() {
         let mut forms = SignatureForms::default();
-        assert!(forms.matched("raw"));
-        assert!(!forms.matched("raw"));
-        for _ in 0..10 {
-            let hint = forms.hint(at(1));
-            assert_eq!((hint.first, hint.try_others), (Some("raw"), true));
-            forms.refused();
+        forms.refused(address("2001:db8::1"), LIMIT);
+        for (other, further) in [("2001:db8::2", false), ("2001:db8:0:1::1", true)] {
+            assert_eq!(forms.hint(address(other), LIMIT, at(0)).further, further, "{other}");
         }
-        assert!(!forms.hint(at(59)).try_others);
-        assert!(forms.hint(at(60)).try_others, "a new minute");
+    }
+
+    #[test]
+    fn the_last_two_forms_stay_known() {
+        let stranger = address("203.0.113.1");
+        let mut forms = SignatureForms::default();
+        for (form, matched, known) in [
+            ("raw", Matched::New, [Some("raw"), None]),
+            ("raw", Matched::Newest, [Some("raw"), None]),
+            ("compact", Matched::New, [Some("compact"), Some("raw")]),
+            ("raw", Matched::Known, [Some("raw"), Some("compact")]),
+            ("compact", Matched::Known, [Some("compact"), Some("raw")]),
+            ("text", Matched::New, [Some("text"), Some("compact")]),
+        ] {
+            assert_eq!(forms.matched(form, stranger, 1), matched, "{form}");
+            assert_eq!(forms.hint(stranger, LIMIT, at(0)).known, known, "{form}");
+        }
+    }
+
+    proptest! {
+        /// However many addresses there are: neither the memory nor what they make us try grows.
+        #[test]
+        fn many_senders_are_bounded(senders in 0u32..3000, bytes in 1u64..2000) {
+            let mut forms = SignatureForms::default();
+            let mut tried = 0;
+            for sender in 0..senders {
+                let sender = IpAddr::from(sender.to_be_bytes());
+                while forms.hint(sender, LIMIT, at(0)).further {
+                    forms.refused(sender, bytes);
+                    tried += bytes;
+                }
+            }
+            prop_assert!(forms.spent.len() <= SENDERS);
+            prop_assert!(tried <= SENDERS as u64 * (LIMIT + bytes));
+        }
     }
 }

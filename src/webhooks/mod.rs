@@ -67,6 +67,9 @@ pub struct Settings {
     pub duplicate_window: Duration,
     /// Webhooks remembered for each account.
     pub duplicate_entries: usize,
+    /// Of the bodies of one sender's webhooks whose signature matched in no form that was known: so
+    /// many bytes a minute and account are tried in every form.
+    pub further_signature_bytes: u64,
     pub retyped: Retyped,
     pub trusted_proxies: Vec<IpNet>,
     pub trust_traceparent: bool,

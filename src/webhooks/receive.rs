@@ -20,6 +20,7 @@ use super::{
     body::{self, BodyError},
     durable,
     fairness::Permit,
+    forms::Matched,
     recent::Seen,
     record,
     server::{json, status},
@@ -32,8 +33,11 @@ use crate::{
     vendors,
 };
 
-/// When the sender of a refused webhook is asked to come back.
+/// When the sender of a webhook that could not be stored is asked to come back.
 const RETRY_AFTER_SECONDS: &str = "5";
+/// When the sender of a webhook whose signature was not tried in every form is asked to come back:
+/// an address may cause further tries again in the next minute.
+const RETRY_AFTER_A_MINUTE: &str = "60";
 
 /// How a webhook ended, for the metric `wms_webhooks_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,7 @@ impl Outcome {
             Self::Refused(Answer::UnknownAccount) => "unknown_account",
             Self::Refused(Answer::NoSignature) => "no_signature",
             Self::Refused(Answer::WrongSignature) => "wrong_signature",
+            Self::Refused(Answer::SignatureNotTried) => "signature_not_tried",
             Self::Refused(Answer::AnotherApplication) => "another_application",
             Self::Refused(Answer::SourceNotAllowed) => "source_not_allowed",
             Self::Refused(Answer::Malformed) => "malformed",
@@ -174,12 +179,25 @@ pub(super) async fn receive(
     webhooks.metrics.webhook(account.name.as_str(), done.type_label, done.outcome.label());
     let answer = done.outcome.answer();
     let mut response = json(status(answer), account.vendor.answer(answer));
-    if answer == Answer::Unavailable {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    if let Some(seconds) = retry_after(answer) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     }
     response
+}
+
+fn retry_after(answer: Answer) -> Option<&'static str> {
+    match answer {
+        Answer::Unavailable => Some(RETRY_AFTER_SECONDS),
+        Answer::SignatureNotTried => Some(RETRY_AFTER_A_MINUTE),
+        Answer::Accepted
+        | Answer::UnknownAccount
+        | Answer::NoSignature
+        | Answer::WrongSignature
+        | Answer::AnotherApplication
+        | Answer::SourceNotAllowed
+        | Answer::Malformed
+        | Answer::TooLarge => None,
+    }
 }
 
 fn secret_matches(account: &Account, given: Option<&str>) -> bool {
@@ -254,7 +272,7 @@ async fn process(
         form,
         received_at,
     });
-    let webhook = match verify(webhooks, state, webhook) {
+    let webhook = match verify(webhooks, state, sender, webhook) {
         Ok(webhook) => webhook,
         Err(refusal) => {
             tracing::warn!(account = %account.name, %sender, %refusal, "a webhook was refused");
@@ -267,30 +285,37 @@ async fn process(
 fn verify(
     webhooks: &Webhooks,
     state: &AccountState,
+    sender: IpAddr,
     webhook: Webhook<Unverified>,
 ) -> Result<Webhook<Verified>, Refusal> {
-    let now = webhook.unverified().received_at;
-    let hint = lock(&state.forms).hint(now);
-    let vendor = &state.account.vendor;
-    let result = vendor.verify(webhook, hint);
+    let received = webhook.unverified();
+    let (now, bytes) = (received.received_at, received.body.len() as u64);
+    let limit = webhooks.settings.further_signature_bytes;
+    let hint = lock(&state.forms).hint(sender, limit, now);
+    let account = &state.account;
+    let result = account.vendor.verify(webhook, hint);
     match &result {
         Ok(webhook) => {
             let form = webhook.state().form;
-            if lock(&state.forms).matched(form) {
-                tracing::info!(account = %state.account.name, form, "the account's signature form");
-                for other in vendor.signature_forms() {
-                    let account = state.account.name.as_str();
-                    webhooks.metrics.signature_form(account, other, *other == form);
-                }
+            let matched = lock(&state.forms).matched(form, sender, bytes);
+            if matched == Matched::Newest {
+                return result;
+            }
+            if matched == Matched::New {
+                tracing::info!(account = %account.name, form, "the account's signature form");
+            }
+            for other in account.vendor.signature_forms() {
+                webhooks.metrics.signature_form(account.name.as_str(), other, *other == form);
             }
         }
-        Err(Refusal::WrongSignature) => lock(&state.forms).refused(),
+        Err(Refusal::WrongSignature) => lock(&state.forms).refused(sender, bytes),
         Err(
             Refusal::NotJson
             | Refusal::NoData
             | Refusal::TwoData
             | Refusal::TooDeep
             | Refusal::NoSignature
+            | Refusal::SignatureNotTried
             | Refusal::AnotherApplication,
         ) => {}
     }

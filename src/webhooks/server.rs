@@ -196,7 +196,7 @@ pub(super) fn status(answer: Answer) -> StatusCode {
         Answer::SourceNotAllowed => StatusCode::FORBIDDEN,
         Answer::Malformed => StatusCode::BAD_REQUEST,
         Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Answer::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Answer::SignatureNotTried | Answer::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -149,6 +149,15 @@ impl WebhookForm {
         }
     }
 
+    /// Whether both forms sign one text for this `data`: raw and compact do where it has no blanks.
+    pub(super) fn same_text(self, other: Self, data: &str) -> bool {
+        let as_raw = |form: Self| match form.data() {
+            DataAs::Compact if !data.contains(is_blank) => DataAs::Raw,
+            as_it_is => as_it_is,
+        };
+        self.data_first() == other.data_first() && as_raw(self) == as_raw(other)
+    }
+
     /// Signs the JSON text of `data`; blanks around it are not part of it.
     pub fn sign(self, data: &str, client_secret: &Secret) -> Signed {
         let data = trimmed(data);

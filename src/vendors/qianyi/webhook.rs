@@ -190,6 +190,7 @@ pub(super) fn answer(answer: Answer) -> String {
             "not a push of appId, bizParam, serviceType, timestamp, sign",
         ),
         Answer::TooLarge => ("failure", "SYSTEM_ERROR", "the body is too large"),
+        Answer::SignatureNotTried => ("failure", "SYSTEM_ERROR", "not checked, send it again"),
         Answer::Unavailable => ("failure", "SYSTEM_ERROR", "not taken, send it again"),
     };
     format!(r#"{{"state":"{state}","errorCode":"{code}","errorMsg":"{message}","bizContent":""}}"#)

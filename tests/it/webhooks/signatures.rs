@@ -17,7 +17,7 @@ use crate::support::{
 tests! {
     both: every_form_is_found_in_every_place, the_simulated_vendor_may_sign_otherwise,
         a_pinned_form_is_the_only_one, both_secrets_of_a_rotation_are_live,
-        the_signatures_name_is_a_setting, guessing_is_bounded;
+        the_signatures_name_is_a_setting, a_strangers_guesses_cost_no_webhook;
 }
 
 /// One `data` as it is sent, compact, and as a JSON text.
@@ -167,29 +167,58 @@ async fn the_signatures_name_is_a_setting(env: &TestEnv) {
     app.stop().await.unwrap();
 }
 
-/// Each try of a form costs a hash of the body, and anybody can cause it: once a form is known, the
-/// others are tried a few times a minute only. The known one is never given up.
-async fn guessing_is_bounded(env: &TestEnv) {
-    let app = TestApp::start_with(env, only_webhooks()).await;
-    let post = async |number: usize, form: &str| {
-        let data = data(number);
-        let more = format!(",\"sign\":\"{}\"", sign(form, &data, JFWMS_SECRET));
-        wire::post(&app, JFWMS, &[], vendor::framed("order", &data.raw, &more)).await.status
+/// Each try of a form costs a hash of the body, and anybody can cause it. What one address uses up is
+/// its own: neither a form that is known nor one that another sender brings is ever refused for it.
+async fn a_strangers_guesses_cost_no_webhook(env: &TestEnv) {
+    let ingress = "trusted_proxies = [\"127.0.0.1/32\"]\nfurther_signature_bytes = \"2KiB\"";
+    let options = Options { ingress: ingress.to_owned(), ..only_webhooks() };
+    let app = TestApp::start_with(env, options).await;
+    let post = async |from: &str, data: &str, sign: &str| {
+        let body = vendor::framed("order", data, &format!(",\"sign\":\"{sign}\""));
+        wire::post(&app, JFWMS, &[("x-forwarded-for", from)], body).await
     };
-    assert_eq!(post(0, "raw-data-first").await, 200);
-    // A minute may end in between, and then ten more are tried.
-    for number in 1..=25 {
-        let body =
-            vendor::framed("order", &data(number).raw, &format!(",\"sign\":\"{number:032}\""));
-        assert_eq!(wire::post(&app, JFWMS, &[], body).await.status, 401);
-    }
-    let guessed = post(26, "text-secret-first").await;
-    assert_eq!(post(27, "raw-data-first").await, 200);
-    assert!(guessed == 401 || started_a_minute(&app).await, "{guessed}");
-    app.stop().await.unwrap();
-}
+    let signed = |number: usize, form: &str| {
+        let data = data(number);
+        let sign = sign(form, &data, JFWMS_SECRET);
+        (data, sign)
+    };
+    let (vendor, stranger, other) = ("198.51.100.1", "203.0.113.1", "198.51.100.2");
 
-/// Whether the other form was taken, which only a new minute explains.
-async fn started_a_minute(app: &TestApp) -> bool {
-    app.metrics().await.contains("form=\"raw-data-first\"} 1")
+    // The vendor signs the compact form. Whoever captured a webhook can send it without its blanks,
+    // which is the raw form of the same text.
+    let (captured, sign) = signed(0, "compact-data-first");
+    assert_eq!(post(vendor, &captured.raw, &sign).await.status, 200);
+    assert_eq!(post(stranger, &captured.compact, &sign).await.status, 200);
+
+    // Wrong signatures are refused, until their sender has used up its tries.
+    let mut answers = Vec::new();
+    for number in 1..=25 {
+        answers.push(post(stranger, &data(number).raw, &format!("{number:032}")).await);
+    }
+    assert_eq!(answers[0].code(), (401, json!(10026)));
+    let last = answers.last().unwrap();
+    // A minute may have begun in between.
+    if last.status == 503 {
+        assert_eq!(last.code(), (503, json!(1)));
+        assert_eq!(last.header("retry-after"), Some("60"));
+    }
+    assert!(answers.iter().any(|answer| answer.status == 503), "{answers:?}");
+
+    for (from, form) in [
+        (vendor, "compact-data-first"),
+        (stranger, "compact-data-first"),
+        (vendor, "raw-data-first"),
+        (other, "text-secret-first"),
+    ] {
+        let (data, sign) = signed(26, form);
+        assert_eq!(post(from, &data.raw, &sign).await.status, 200, "{form} from {from}");
+    }
+    let metrics = app.metrics().await;
+    assert!(
+        metrics.contains(&format!(
+            "wms_webhooks_total{{account=\"{JFWMS}\",outcome=\"signature_not_tried\",type=\"none\"}}"
+        )),
+        "{metrics}"
+    );
+    app.stop().await.unwrap();
 }

@@ -62,8 +62,7 @@ pub(super) fn verify(
     }
 
     let candidates = candidates(vendor, &webhook, &frame)?;
-    let (form, digest) =
-        matching_form(vendor, data, &candidates, hint).ok_or(Refusal::WrongSignature)?;
+    let (form, digest) = matching_form(vendor, data, &candidates, hint)?;
 
     // A type that is repeated counts as the last one, as any other member does; a type that is
     // no text is a type that we do not know.
@@ -133,9 +132,9 @@ fn matching_form(
     data: &str,
     candidates: &[[u8; 16]],
     hint: SignatureHint,
-) -> Option<(WebhookForm, [u8; 16])> {
+) -> Result<(WebhookForm, [u8; 16]), Refusal> {
     if candidates.is_empty() {
-        return None;
+        return Err(Refusal::WrongSignature);
     }
     let matching = |form: WebhookForm| {
         let digests = vendor.quoted_secrets.iter().map(|secret| form.digest(data, secret.expose()));
@@ -148,9 +147,24 @@ fn matching_form(
         matching.next().map(|digest| (form, digest))
     };
     if let Some(pinned) = vendor.settings().webhook_sign_form {
-        return matching(pinned);
+        return matching(pinned).ok_or(Refusal::WrongSignature);
     }
-    let first = hint.first.and_then(WebhookForm::of_name).unwrap_or(WebhookForm::ALL[0]);
-    let others = WebhookForm::ALL.into_iter().filter(|form| *form != first && hint.try_others);
-    std::iter::once(first).chain(others).find_map(matching)
+    let known = hint.known.into_iter().flatten().filter_map(WebhookForm::of_name);
+    let further = WebhookForm::ALL.into_iter().map(|form| (form, hint.further));
+    let mut tried: Vec<WebhookForm> = Vec::with_capacity(WebhookForm::ALL.len());
+    let mut left_out = false;
+    for (form, allowed) in known.map(|form| (form, true)).chain(further) {
+        if tried.iter().any(|other| other.same_text(form, data)) {
+            continue;
+        }
+        if !allowed {
+            left_out = true;
+            break;
+        }
+        tried.push(form);
+        if let Some(found) = matching(form) {
+            return Ok(found);
+        }
+    }
+    Err(if left_out { Refusal::SignatureNotTried } else { Refusal::WrongSignature })
 }
