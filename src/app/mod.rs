@@ -123,6 +123,7 @@ pub fn client_settings(config: &Config) -> ClientSettings {
             config.ingress.max_in_flight.saturating_add(config.commands.max_in_flight),
             config.ingress.max_in_flight_bytes,
         ),
+        largest_record: config.ingress.largest_record(),
     }
 }
 

@@ -25,9 +25,13 @@ pub fn all(config: &Config, partitions: i32, replication: i32) -> Vec<PlannedTop
     };
     let compacted = || vec![("cleanup.policy", "compact".to_owned())];
     let mut planned = Vec::new();
+    let largest = config.ingress.largest_record().to_string();
     for vendor in vendors::ALL {
         for name in event_topics(config, vendor) {
-            planned.push(topic(name, kept(EVENT_RETENTION_MS)));
+            let mut settings = kept(EVENT_RETENTION_MS);
+            // The broker's default is 1 MB. Records lie uncompressed in the log.
+            settings.push(("max.message.bytes", largest.clone()));
+            planned.push(topic(name, settings));
         }
     }
     for name in command_topics(config) {

@@ -13,7 +13,7 @@ pub struct Ingress {
     pub listen: SocketAddr,
     /// The answer comes within this time. Default: 5 s; always above 1 s.
     pub publish_timeout: Duration,
-    /// The largest body, in bytes. Default: 768 KiB.
+    /// The largest body, in bytes. Default: 4 MiB.
     pub max_body: u64,
     /// How many webhooks may wait for Kafka. Default: 4096.
     pub max_in_flight: usize,
@@ -94,7 +94,18 @@ pub enum UnknownUsers {
 /// librdkafka reports a failed record up to this much later than its timeout says.
 const LATE_FAILURE: Duration = Duration::from_secs(1);
 
+/// How much larger a webhook's record may be than its body: headers, the frame's unknown members, and
+/// what Avro writes of a line that says nothing. A test holds the vendors' bounds against it.
+const RECORD_ROOM: u64 = 1 << 20;
+/// librdkafka's own limit of `message.max.bytes`.
+const LARGEST_RECORD: u64 = 1_000_000_000;
+
 impl Ingress {
+    /// The largest record that a webhook becomes, uncompressed.
+    pub const fn largest_record(&self) -> u64 {
+        self.max_body.saturating_add(RECORD_ROOM)
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let listen = section.address("listen");
         let publish_timeout = section.duration("publish_timeout");
@@ -125,6 +136,9 @@ impl Ingress {
                     humantime::format_duration(timeout)
                 ),
             );
+        }
+        if max_body.is_some_and(|body| body > LARGEST_RECORD - RECORD_ROOM) {
+            section.problem("max_body", "is more than Kafka's client takes in one record (900MB)");
         }
         if let (Some(body), Some(all)) = (max_body, max_in_flight_bytes)
             && body > all

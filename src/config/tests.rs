@@ -45,7 +45,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.topics.command(Operation::Call, None), "wms.commands.call");
     assert_eq!(config.ingress.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.ingress.publish_timeout, Duration::from_secs(5));
-    assert_eq!(config.ingress.max_body, 768 * 1024);
+    assert_eq!(config.ingress.max_body, 4 << 20);
+    assert_eq!(config.ingress.largest_record(), 5 << 20);
     assert_eq!(config.ingress.max_in_flight, 4096);
     assert_eq!(config.ingress.max_in_flight_bytes, 64 * 1024 * 1024);
     assert_eq!(config.ingress.duplicate_window, Duration::from_secs(600));

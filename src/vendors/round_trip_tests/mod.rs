@@ -263,9 +263,9 @@ fn the_judge_notices_what_is_lost_changed_or_invented() {
 }
 
 /// The largest body that the listener takes by default.
-const MAX_BODY: usize = 768 * 1024;
-/// What the client refuses by default (librdkafka's `message.max.bytes`), below the broker's limit.
-const MAX_RECORD: usize = 1_000_000;
+const MAX_BODY: usize = 4 << 20;
+/// What the event topics take (`max.message.bytes`) for it.
+const MAX_RECORD: usize = MAX_BODY + (1 << 20);
 
 /// No webhook becomes a record that the broker would refuse, however it is made.
 #[test]
@@ -277,12 +277,12 @@ fn the_largest_webhooks_become_records_that_fit_or_are_unrecognized() {
     };
     let lines = |part: &str, count| full(r#"{"asnNumber":"1","skuList":["#, part, "]}", count);
     // As many empty lines as are allowed, and the rest of the room for one text.
-    let most = lines("{},", 19_999);
+    let most = lines("{},", 99_999);
     let note = "n".repeat(MAX_BODY - 1_000 - most.len());
     let most = most.replacen('{', &format!("{{\"note\":\"{note}\","), 1);
     for (service_type, biz_param, refused) in [
         ("PUSH_ASN_ORDER", most, None),
-        ("PUSH_ASN_ORDER", lines("{},", usize::MAX), Some("objects, more than 20000")),
+        ("PUSH_ASN_ORDER", lines("{},", usize::MAX), Some("objects, more than 100000")),
         (
             "PUSH_ASN_ORDER",
             lines(r#"{"sku":"A-1","quantity":1,"goodNum":1,"damageNum":0},"#, usize::MAX),
@@ -291,7 +291,7 @@ fn the_largest_webhooks_become_records_that_fit_or_are_unrecognized() {
         (
             "PUSH_TRACKING_PACKAGE",
             full("{", r#""":1,"#, r#","orderNumber":1}"#, usize::MAX),
-            Some("members and elements, more than 100000"),
+            Some("members and elements, more than 500000"),
         ),
         ("PUSH_ODO_ORDER", full(r#"{"number":1,"x":""#, "仓,", "\"}", usize::MAX), None),
     ] {
@@ -333,7 +333,7 @@ fn the_largest_webhooks_become_records_that_fit_or_are_unrecognized() {
     // JFWMS, whose lines have required members.
     for (data, refused) in [
         (full(r#"{"skuList":["#, r#"{"sku":"","num":1},"#, "]}", usize::MAX), "objects"),
-        (full(r#"{"skuList":["#, r#"{"sku":"","num":1},"#, "]}", 19_000), ""),
+        (full(r#"{"skuList":["#, r#"{"sku":"","num":1},"#, "]}", 99_000), ""),
         (full("{", r#""":1,"#, "}", usize::MAX), "members and elements"),
     ] {
         let sign = WebhookForm::RawDataFirst.sign(&data, &Secret::new(SECRET)).sign;
