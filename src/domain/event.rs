@@ -97,12 +97,15 @@ pub enum Unrecognized {
     /// beyond a short number or word.
     #[error("undecodable: {0}")]
     Undecodable(String),
+    /// The broker does not take it in one record.
+    #[error("too-large")]
+    TooLarge,
 }
 
 impl Unrecognized {
     /// Every reason without its details.
-    pub const REASONS: [&'static str; 4] =
-        ["unknown-type", "retyped", "unknown-user", "undecodable"];
+    pub const REASONS: [&'static str; 5] =
+        ["unknown-type", "retyped", "unknown-user", "undecodable", "too-large"];
 
     /// The reason without its details: one of [`Self::REASONS`].
     pub const fn reason(&self) -> &'static str {
@@ -111,6 +114,7 @@ impl Unrecognized {
             Self::Retyped => "retyped",
             Self::UnknownUser => "unknown-user",
             Self::Undecodable(_) => "undecodable",
+            Self::TooLarge => "too-large",
         }
     }
 }

@@ -111,6 +111,11 @@ impl Webhook<Verified> {
         &self.received
     }
 
+    /// What arrived, kept beyond its event (a body that the broker does not take in one record).
+    pub fn received_shared(&self) -> Arc<Received> {
+        Arc::clone(&self.received)
+    }
+
     /// What the verification found out.
     pub fn state(&self) -> &Verified {
         &self.state

@@ -13,6 +13,7 @@ mod connections;
 mod durable;
 mod fairness;
 mod forms;
+mod parts;
 mod receive;
 mod recent;
 mod record;
@@ -100,6 +101,10 @@ pub struct Users {
     pub strangers_are_ours: bool,
 }
 
+/// So many webhooks of an account that were too large are remembered, so that a vendor that sends one
+/// again and again does not fill the topic.
+const KEPT_IN_PARTS: usize = 1_000;
+
 /// The pipeline, shared by all connections.
 pub struct Webhooks {
     settings: Settings,
@@ -125,6 +130,8 @@ struct AccountState {
     in_flight_bytes: Room,
     forms: Mutex<forms::SignatureForms>,
     recent: Mutex<recent::Recent>,
+    /// The webhooks that were too large and are kept in parts.
+    kept_in_parts: Mutex<recent::Recent>,
 }
 
 impl fmt::Debug for Webhooks {
@@ -154,6 +161,10 @@ impl Webhooks {
                     in_flight_bytes: in_flight_bytes(),
                     forms: Mutex::new(forms::SignatureForms::default()),
                     recent: Mutex::new(recent),
+                    kept_in_parts: Mutex::new(recent::Recent::new(
+                        settings.duplicate_window,
+                        settings.duplicate_entries.min(KEPT_IN_PARTS),
+                    )),
                 };
                 (state.account.name.clone(), state)
             })

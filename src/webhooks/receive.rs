@@ -18,9 +18,10 @@ use subtle::ConstantTimeEq;
 use super::{
     Account, AccountState, Retyped, Webhooks,
     body::{self, BodyError},
-    durable,
+    durable::{self, NotKept},
     fairness::Permit,
     forms::Matched,
+    parts::InParts,
     recent::Seen,
     record,
     server::{json, status},
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     clock,
     domain::{AccountName, Answer, Received, Refusal, Unrecognized, Unverified, Verified, Webhook},
+    kafka::PublishError,
     metrics::Metrics,
     vendors,
 };
@@ -373,6 +375,7 @@ async fn publish(
     };
     // The record is all that is needed from here on: what waits for Kafka holds as little as
     // possible.
+    let parts = InParts::of(webhooks, account, &webhook);
     let Verified { event_id, signed_digest, type_name, .. } = webhook.into_state();
     let topic = record.topic.clone();
     let started = Instant::now();
@@ -382,6 +385,24 @@ async fn publish(
         Ok(()) => {
             lock(&state.recent).remember(event_id, signed_digest, &type_name, now);
             Done { type_label, outcome }
+        }
+        Err(error @ NotKept::Kafka(PublishError::TooLarge { .. })) => {
+            tracing::error!(account = %account.name, event_id = event_id.as_str(), %error, "a webhook is larger than its topic takes");
+            let seen = lock(&state.kept_in_parts).look(&event_id, &signed_digest, &type_name, now);
+            let answer = match parts {
+                Some(parts) if seen == Seen::New => {
+                    match parts.keep(webhooks, account, sinks, deadline).await {
+                        Ok(()) => {
+                            let mut kept = lock(&state.kept_in_parts);
+                            kept.remember(event_id, signed_digest, &type_name, now);
+                            Answer::TooLarge
+                        }
+                        Err(answer) => answer,
+                    }
+                }
+                Some(_) | None => Answer::TooLarge,
+            };
+            Done { type_label, outcome: Outcome::Refused(answer) }
         }
         Err(error) => {
             tracing::error!(account = %account.name, event_id = event_id.as_str(), %error, "a webhook is not known to be kept");

@@ -4,7 +4,7 @@ use super::{Account, Webhooks};
 use crate::{
     avro::Encoders,
     domain::{AccountName, Event, Unrecognized, Verified, Webhook},
-    kafka::{CloudEvent, OutgoingRecord, TraceParent},
+    kafka::{CloudEvent, Headers, OutgoingRecord, TraceParent},
 };
 
 /// Where the records of an account come from (CloudEvents' `source`).
@@ -51,6 +51,21 @@ pub(super) fn unrecognized(
     webhook: &Webhook<Verified>,
     reason: &Unrecognized,
 ) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: account.unrecognized_topic.clone(),
+        payload: Some(webhook.received().body.to_vec()),
+        headers: unrecognized_headers(webhooks, account, webhook, reason),
+        ..OutgoingRecord::default()
+    }
+}
+
+/// The headers of a record that holds the raw body, or a part of it.
+pub(super) fn unrecognized_headers(
+    webhooks: &Webhooks,
+    account: &Account,
+    webhook: &Webhook<Verified>,
+    reason: &Unrecognized,
+) -> Headers {
     let received = webhook.received();
     let verified = webhook.state();
     let vendor = account.vendor.name();
@@ -72,12 +87,7 @@ pub(super) fn unrecognized(
     ] {
         headers.push((name.to_owned(), Some(crate::kafka::printable(value))));
     }
-    OutgoingRecord {
-        topic: account.unrecognized_topic.clone(),
-        payload: Some(received.body.to_vec()),
-        headers,
-        ..OutgoingRecord::default()
-    }
+    headers
 }
 
 fn trace(webhooks: &Webhooks, webhook: &Webhook<Verified>) -> TraceParent {

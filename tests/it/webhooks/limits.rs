@@ -20,10 +20,11 @@ tests! {
         too_many_in_flight_are_told_to_come_back, too_many_bytes_in_flight_are_too_many,
         a_sender_that_stops_is_cut_off, a_connection_is_used_again,
         one_account_cannot_take_anothers_room, connections_beyond_the_bound_are_told,
-        a_shutdown_answers_what_has_begun;
+        a_shutdown_answers_what_has_begun, a_large_inventory_count_is_one_record;
     mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503,
         a_passing_fault_is_not_the_senders_business;
-    kafka: a_record_over_the_topics_limit_is_a_413, a_batch_over_the_limit_is_not_its_records_fault;
+    kafka: a_record_over_the_topics_limit_is_a_413,
+        a_record_over_the_topics_limit_is_kept_in_parts, a_batch_over_the_limit_is_not_its_records_fault;
 }
 
 fn large(bytes: usize) -> String {
@@ -343,6 +344,64 @@ async fn a_record_over_the_topics_limit_is_a_413(env: &TestEnv) {
     assert_eq!(wire::post(&app, JFWMS, &[], noisy(2, 6_000)).await.code(), (200, json!(0)));
     let records = env.read_now(&env.name("jfwms.order")).await;
     assert_eq!(records.iter().map(|record| record.key()).collect::<Vec<_>>(), ["2"]);
+    app.stop().await.unwrap();
+}
+
+/// What no topic takes in one record lies in parts on `unrecognized`, once however often it comes, and
+/// together they are the body, byte for byte.
+async fn a_record_over_the_topics_limit_is_kept_in_parts(env: &TestEnv) {
+    let app = with_a_narrow_topic(env).await;
+    let body = noisy(1, 1_300_000);
+    for _ in 0..2 {
+        let refused = wire::post(&app, JFWMS, &[], body.clone()).await;
+        assert_eq!(refused.code(), (413, json!(10001)));
+    }
+    let parts = env.read_now(&env.name("jfwms.unrecognized")).await;
+    let header = |name: &str| -> Vec<_> {
+        parts.iter().map(|part| part.header(name).unwrap_or_default()).collect()
+    };
+    assert_eq!(header("wms_reason"), ["too-large"; 3]);
+    assert_eq!(header("wms_type"), ["order"; 3]);
+    assert_eq!(header("wms_part"), ["1", "2", "3"]);
+    assert_eq!(header("wms_parts"), ["3"; 3]);
+    let ids: std::collections::BTreeSet<_> = header("ce_id").into_iter().collect();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    let keys: std::collections::BTreeSet<_> = parts.iter().map(|part| part.key()).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let whole: Vec<u8> = parts.iter().flat_map(|part| part.value.clone().unwrap()).collect();
+    assert!(whole == body.as_bytes(), "{} and {} bytes", whole.len(), body.len());
+    let metrics = app.metrics().await;
+    for line in [
+        "wms_webhooks_total{account=\"jf-main\",outcome=\"too_large\",type=\"order\"} 2",
+        "wms_webhooks_unrecognized_total{account=\"jf-main\",reason=\"too-large\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    app.stop().await.unwrap();
+}
+
+/// The largest inventory count that was seen, and one as large as the listener takes.
+async fn a_large_inventory_count_is_one_record(env: &TestEnv) {
+    let app = TestApp::start_with(env, only_webhooks()).await;
+    for (number, lines) in [(1, 5_000), (2, 24_000)] {
+        let line = |n: usize| {
+            let sku = format!("SKU-{n:06}-{:08x}", rand::random::<u32>());
+            format!(
+                "{{\"sku\":\"{sku}\",\"total\":{n},\"locked\":0,\"available\":{n},\"nonGood\":0,\
+                 \"totalChange\":-1,\"lockedChange\":null,\"availableChange\":-1,\"nonGoodChange\":null}}"
+            )
+        };
+        let lines: Vec<_> = (0..lines).map(line).collect();
+        let data = format!(
+            "{{\"documentNo\":\"IC-{number}\",\"warehouseCode\":\"W1\",\"skuList\":[{}]}}",
+            lines.join(",")
+        );
+        assert!(data.len() > 700_000, "{}", data.len());
+        let answer = wire::post(&app, JFWMS, &[], vendor::jfwms("inventoryCount", &data)).await;
+        assert_eq!(answer.code(), (200, json!(0)));
+    }
+    let records = env.read_all(&env.name("jfwms.inventory-count"), 2, PATIENCE).await;
+    assert_eq!(records.len(), 2);
     app.stop().await.unwrap();
 }
 
