@@ -48,7 +48,7 @@ pub(super) async fn keep(
     match &sinks.spool {
         None => Ok(publish(&sinks.publisher, &record, deadline).await?),
         // Behind the others, so that a topic gets them in the order they came.
-        Some(spool) if spool.is_waiting() => Ok(spool.put(record, deadline).await?),
+        Some(spool) if spool.is_waiting(&record.topic) => Ok(spool.put(record, deadline).await?),
         Some(spool) => publish_or_spool(&sinks.publisher, spool, record, deadline).await,
     }
 }

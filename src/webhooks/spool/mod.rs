@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Nobody knows whether a vendor sends a refused webhook again, so what Kafka does not take in
-//! time may be kept here. While anything waits everything passes through, so that order is kept.
+//! time may be kept here. While a topic has records waiting, all of that topic pass through, so that
+//! order is kept; the other topics' go to Kafka, so that one topic that takes nothing fills the spool
+//! with its own webhooks and leaves the others alone.
 //! What the file holds is the finished record: it is published as it would have been.
 
 mod drain;
@@ -14,7 +16,7 @@ mod store;
 mod usage;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -81,7 +83,8 @@ struct Shared {
     store: Mutex<Store>,
     bound: Bound,
     state: Mutex<State>,
-    /// Whether anything waits, or is just being written: read by every webhook.
+    /// Whether anything waits, or is just being written: read by every webhook, and nearly always
+    /// false.
     waiting: AtomicBool,
     written: Notify,
     metrics: Metrics,
@@ -90,9 +93,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     contents: Contents,
-    /// What is on its way to the disk: records and their bytes.
-    coming: u64,
+    /// What is on its way to the disk: records by topic, and bytes.
+    coming: BTreeMap<String, u64>,
     coming_bytes: Usage,
+    /// The topics whose records wait, or are on their way.
+    waiting_topics: BTreeSet<String>,
     /// Why the disk last failed, until it worked again.
     trouble: Option<String>,
 }
@@ -102,6 +107,7 @@ struct State {
 #[derive(Debug)]
 struct Room {
     shared: Arc<Shared>,
+    topic: String,
     source: String,
     bytes: u64,
 }
@@ -114,20 +120,21 @@ impl Room {
         if !shared.bound.fits(&state.contents.bytes, &state.coming_bytes, source, bytes) {
             return None;
         }
-        state.coming += 1;
+        *state.coming.entry(record.topic.clone()).or_default() += 1;
         state.coming_bytes.add(source, bytes);
-        shared.tell(&state);
+        shared.tell(&mut state);
         drop(state);
-        Some(Self { shared: Arc::clone(shared), source: source.to_owned(), bytes })
+        let (topic, source) = (record.topic.clone(), source.to_owned());
+        Some(Self { shared: Arc::clone(shared), topic, source, bytes })
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
         let mut state = self.shared.state();
-        state.coming = state.coming.saturating_sub(1);
+        store::count_down(&mut state.coming, &self.topic);
         state.coming_bytes.remove(&self.source, self.bytes);
-        self.shared.tell(&state);
+        self.shared.tell(&mut state);
     }
 }
 
@@ -142,15 +149,16 @@ pub struct Works {
 pub fn open(settings: &SpoolSettings, metrics: Metrics) -> Result<(Spool, Works), StoreError> {
     let store = Store::open(&settings.path)?;
     let contents = store.contents().clone();
-    let waiting = contents.waiting;
-    if waiting > 0 {
-        tracing::warn!(records = waiting, "webhooks of an earlier run wait in the spool");
+    if contents.waiting > 0 {
+        tracing::warn!(records = contents.waiting, "webhooks of an earlier run wait in the spool");
     }
+    let waiting_topics: BTreeSet<String> = contents.topics.keys().cloned().collect();
+    let waiting = AtomicBool::new(!waiting_topics.is_empty());
     let shared = Arc::new(Shared {
         store: Mutex::new(store),
         bound: Bound::new(settings.max_bytes, settings.sources.clone(), settings.largest),
-        state: Mutex::new(State { contents, ..State::default() }),
-        waiting: AtomicBool::new(waiting > 0),
+        state: Mutex::new(State { contents, waiting_topics, ..State::default() }),
+        waiting,
         written: Notify::new(),
         metrics,
     });
@@ -183,9 +191,10 @@ pub fn look(path: &Path) -> Result<Found, StoreError> {
 }
 
 impl Spool {
-    /// Whether records wait: then every other one has to wait behind them.
-    pub fn is_waiting(&self) -> bool {
+    /// Whether records of a topic wait: then every other one of it has to wait behind them.
+    pub fn is_waiting(&self, topic: &str) -> bool {
         self.shared.waiting.load(Ordering::Acquire)
+            && self.shared.state().waiting_topics.contains(topic)
     }
 
     /// What is left of a webhook's time for the disk.
@@ -236,15 +245,23 @@ impl Shared {
     }
 
     /// Lets every webhook know whether it has to wait behind others.
-    fn tell(&self, state: &State) {
-        let waiting = state.contents.waiting + state.coming > 0;
-        if self.waiting.swap(waiting, Ordering::AcqRel) != waiting {
-            if waiting {
-                tracing::warn!("webhooks go to the spool from now on");
-            } else {
-                tracing::info!("the spool is empty: webhooks go to Kafka again");
-            }
+    fn tell(&self, state: &mut State) {
+        let topics = state.contents.topics.keys().chain(state.coming.keys());
+        let now: BTreeSet<String> = topics.cloned().collect();
+        if now == state.waiting_topics {
+            return;
         }
+        for topic in now.difference(&state.waiting_topics) {
+            tracing::warn!(topic, "webhooks of this topic go to the spool from now on");
+        }
+        for topic in state.waiting_topics.difference(&now) {
+            tracing::info!(
+                topic,
+                "the topic's webhooks go to Kafka again: none waits in the spool"
+            );
+        }
+        self.waiting.store(!now.is_empty(), Ordering::Release);
+        state.waiting_topics = now;
     }
 
     /// Does something with the store, and notes what became of it. Blocks.
@@ -268,7 +285,7 @@ impl Shared {
                 state.trouble = Some(text);
             }
         }
-        self.tell(&state);
+        self.tell(&mut state);
         result
     }
 
@@ -287,7 +304,7 @@ impl Shared {
 
     /// Brings the metrics up to date.
     fn report(&self) {
-        let Contents { waiting, aside, bytes, oldest } = self.state().contents.clone();
+        let Contents { waiting, aside, bytes, oldest, topics: _ } = self.state().contents.clone();
         let age = oldest.map_or(0, |oldest| clock::now().as_millisecond().saturating_sub(oldest));
         let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
         self.metrics.spool(waiting, aside, bytes.total(), age);
@@ -378,17 +395,18 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let (mut first, mut second) =
             (pin!(spool.put(record(), later())), pin!(spool.put(record(), later())));
-        assert!(!spool.is_waiting());
+        assert!(!spool.is_waiting("t"));
         assert!(first.as_mut().poll(&mut context).is_pending());
         assert!(second.as_mut().poll(&mut context).is_pending());
-        assert!(spool.is_waiting());
+        assert!(spool.is_waiting("t"));
+        assert!(!spool.is_waiting("another"), "others go to Kafka");
         assert_eq!(spool.put(record(), later()).await, Err(SpoolError::Full));
         assert!(spool.ready().is_err());
         // Nobody writes any more.
         drop(works);
         assert!(matches!(first.await, Err(SpoolError::Failed(_))));
         assert!(matches!(second.await, Err(SpoolError::Failed(_))));
-        assert!(!spool.is_waiting());
+        assert!(!spool.is_waiting("t"));
         assert_eq!(spool.ready(), Ok(()));
     }
 
@@ -406,7 +424,8 @@ mod tests {
         drop((spool, works));
         let mut bytes = Usage::default();
         bytes.add("", 2 * size(&record()));
-        let holds = Contents { waiting: 2, aside: 0, bytes, oldest: Some(7) };
+        let topics = BTreeMap::from([("t".to_owned(), 2)]);
+        let holds = Contents { waiting: 2, topics, aside: 0, bytes, oldest: Some(7) };
         for _ in 0..2 {
             assert_eq!(look(&path), Ok(Found::Holds(holds.clone())));
         }
@@ -428,10 +447,10 @@ mod tests {
         };
         let (all, ()) = tokio::join!(puts, works.write(stop.clone()));
         assert!(all.iter().all(Result::is_ok), "{all:?}");
-        assert!(spool.is_waiting());
+        assert!(spool.is_waiting("t"));
         drop(spool);
         let (spool, works) = opened(&folder, 1 << 20);
-        assert!(spool.is_waiting());
+        assert!(spool.is_waiting("t"));
         assert_eq!(works.shared.state().contents.waiting, 50);
     }
 }

@@ -2,6 +2,7 @@
 //! told that it is kept. Everything here blocks.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
@@ -38,6 +39,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     pub waiting: u64,
+    /// The same by topic.
+    pub topics: BTreeMap<String, u64>,
     pub aside: u64,
     /// Of both.
     pub bytes: Usage,
@@ -163,6 +166,7 @@ impl Store {
                     waiting.insert(*next, stored(at, record))?;
                     *next += 1;
                     contents.bytes.add(source(record), size(record));
+                    *contents.topics.entry(record.topic.clone()).or_default() += 1;
                 }
             }
             count(&transaction, contents)?;
@@ -208,10 +212,12 @@ impl Store {
                     if let Some(stored) = waiting.remove(sequence)? {
                         let record = read(stored.value());
                         contents.bytes.remove(source(&record), size(&record));
+                        count_down(&mut contents.topics, &record.topic);
                     }
                 }
                 for sequence in refused {
                     if let Some(stored) = waiting.remove(sequence)? {
+                        count_down(&mut contents.topics, stored.value().1);
                         aside.insert(sequence, stored.value())?;
                     }
                 }
@@ -227,6 +233,16 @@ impl Store {
             (*contents, _) = set_in_order(database)?;
             Ok(())
         })
+    }
+}
+
+/// One record of a topic less; a topic without any is not there.
+pub(super) fn count_down(topics: &mut BTreeMap<String, u64>, topic: &str) {
+    if let Some(count) = topics.get_mut(topic) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            topics.remove(topic);
+        }
     }
 }
 
@@ -249,6 +265,7 @@ fn set_in_order(database: &Database) -> Result<(Contents, u64), redb::Error> {
             next = sequence.value() + 1;
             let record = read(stored.value());
             contents.bytes.add(source(&record), size(&record));
+            *contents.topics.entry(record.topic).or_default() += 1;
         }
     }
     count(&transaction, &mut contents)?;
@@ -264,7 +281,6 @@ fn count(transaction: &WriteTransaction, contents: &mut Contents) -> Result<(), 
     Ok(())
 }
 
-/// The file holds names and addresses of people: it is made for its owner alone.
 /// Whether a file could be made where there is none: one beside it is, and goes again.
 pub fn can_be_made(path: &Path) -> Result<(), StoreError> {
     let mut probe = path.as_os_str().to_owned();
@@ -277,6 +293,8 @@ fn not_made(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::NotMade { path: path.display().to_string(), reason: error.to_string() }
 }
 
+/// The file holds names and addresses of people: it is its owner's alone, also one that was there
+/// before.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -288,9 +306,26 @@ fn create_private(path: &Path) -> std::io::Result<()> {
             Some(parent) => std::fs::File::open(parent)?.sync_all(),
             None => std::fs::File::open(".")?.sync_all(),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => make_private(path),
         Err(error) => Err(error),
     }
+}
+
+#[cfg(unix)]
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the spool's file was open to others; it is its owner's alone now");
+    permissions.set_mode(0o600);
+    std::fs::set_permissions(path, permissions)
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn stored(at: i64, record: &OutgoingRecord) -> Stored<'_> {
@@ -344,6 +379,11 @@ mod tests {
         usage
     }
 
+    fn contents(waiting: u64, aside: u64, bytes: Usage) -> Contents {
+        let topics = BTreeMap::from([("wms.jfwms.order".to_owned(), waiting)]);
+        Contents { waiting, topics, aside, bytes, oldest: Some(7) }
+    }
+
     fn sequences(store: &mut Store) -> Vec<u64> {
         let entries = store.read(0, 100, u64::MAX).unwrap();
         entries.iter().map(|entry| entry.sequence).collect()
@@ -358,7 +398,7 @@ mod tests {
         store.append(6, &records(0..2)).unwrap();
         store.append(7, &records(2..5)).unwrap();
         store.settle(&[0, 1], &[]).unwrap();
-        let contents = Contents { waiting: 3, aside: 0, bytes: usage(&[2, 3, 4]), oldest: Some(7) };
+        let contents = contents(3, 0, usage(&[2, 3, 4]));
         assert_eq!(store.contents(), &contents);
         drop(store);
         let mut store = Store::open(&path).unwrap();
@@ -385,7 +425,7 @@ mod tests {
         store.append(7, &records(0..4)).unwrap();
         store.settle(&[], &[1]).unwrap();
         assert_eq!(sequences(&mut store), [0, 2, 3]);
-        let all = Contents { waiting: 3, aside: 1, bytes: usage(&[0, 1, 2, 3]), oldest: Some(7) };
+        let all = contents(3, 1, usage(&[0, 1, 2, 3]));
         assert_eq!(store.contents(), &all);
         store.take_up_again().unwrap();
         assert_eq!(sequences(&mut store), [0, 1, 2, 3]);
@@ -431,6 +471,20 @@ mod tests {
         }
         std::fs::write(&path, &sound).unwrap();
         assert_eq!(Store::open(&path).unwrap().contents().waiting, 50);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_open_to_others_is_closed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(Store::open(&path).unwrap());
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        drop(Store::open(&path).unwrap());
+        assert_eq!(mode(), 0o600);
     }
 
     /// After an I/O error the database wants to be opened again; the spool does that by itself.
