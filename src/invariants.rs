@@ -119,6 +119,7 @@ fn decisions_that_are_pure_take_time_and_chance_as_arguments() {
         "webhooks/recent.rs",
         "webhooks/forms.rs",
         "webhooks/source.rs",
+        "webhooks/pace.rs",
         "commands/offsets.rs",
         "commands/key_order.rs",
         "commands/contact.rs",

@@ -102,6 +102,7 @@ pub struct Running {
     pub metrics: Metrics,
     pub readiness: Readiness,
     shutdown_timeout: Duration,
+    drain: Duration,
     stop: CancellationToken,
     stop_admin: CancellationToken,
     publisher: Publisher,
@@ -217,6 +218,7 @@ pub async fn start(
         match opened.await {
             Ok(opened) => opened,
             Err(error) => {
+                readiness.stopping();
                 serving.cancel();
                 intake.close();
                 if tokio::time::timeout(config.shutdown_timeout, intake.wait()).await.is_err() {
@@ -269,6 +271,7 @@ pub async fn start(
         metrics,
         readiness,
         shutdown_timeout: config.shutdown_timeout,
+        drain: if parts.webhooks { config.ingress.drain } else { Duration::ZERO },
         stop,
         stop_admin,
         publisher,
@@ -281,12 +284,12 @@ pub async fn start(
 }
 
 impl Running {
-    /// Waits for the end that was asked for, then: stop intake → finish calls → flush → leave.
+    /// Waits for the end that was asked for, then: drain → stop intake → finish calls → flush → leave.
     /// (The consumer commits before it leaves; dropping a producer would purge what it holds.)
     pub async fn finished(self) -> Result<(), RunError> {
         self.stop.cancelled().await;
         self.readiness.stopping();
-        let deadline = tokio::time::Instant::now() + self.shutdown_timeout;
+        let deadline = tokio::time::Instant::now() + self.drain + self.shutdown_timeout;
         let mut unfinished = Vec::new();
         self.intake.close();
         if tokio::time::timeout_at(deadline, self.intake.wait()).await.is_err() {
@@ -331,6 +334,8 @@ fn webhook_settings(config: &Config) -> webhooks::Settings {
     webhooks::Settings {
         publish_timeout: ingress.publish_timeout,
         read_timeout: ingress.read_timeout,
+        keep_alive: ingress.keep_alive,
+        drain: ingress.drain,
         max_body: bytes(ingress.max_body),
         max_in_flight: ingress.max_in_flight,
         max_in_flight_bytes: bytes(ingress.max_in_flight_bytes),

@@ -38,6 +38,10 @@ pub struct Ingress {
     pub trust_traceparent: bool,
     /// How long a sender may take for one request. Default: 15 s.
     pub read_timeout: Duration,
+    /// How long a connection without a request is kept. Default: 620 s.
+    pub keep_alive: Duration,
+    /// How long connections are still accepted after SIGTERM. Default: 5 s.
+    pub drain: Duration,
     /// Where webhooks are kept while Kafka is away. Default: nowhere.
     pub spool: Option<Spool>,
 }
@@ -125,6 +129,8 @@ impl Ingress {
         let trusted_proxies = section.networks("trusted_proxies");
         let trust_traceparent = section.flag("trust_traceparent");
         let read_timeout = section.duration("read_timeout");
+        let keep_alive = section.duration("keep_alive");
+        let drain = section.duration_or_zero("drain");
         let spool = Spool::read(section.section("spool"), publish_timeout);
 
         if let Some(timeout) = publish_timeout.filter(|timeout| *timeout <= LATE_FAILURE) {
@@ -165,6 +171,8 @@ impl Ingress {
             trusted_proxies: trusted_proxies?,
             trust_traceparent: trust_traceparent?,
             read_timeout: read_timeout?,
+            keep_alive: keep_alive?,
+            drain: drain?,
             spool: spool?,
         })
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, BodyDataStream},
+    body::{Body, BodyDataStream, HttpBody as _},
     extract::{FromRequest, Multipart, Request},
     http::header::CONTENT_TYPE,
 };
@@ -84,7 +84,9 @@ pub(super) async fn discard(mut body: BodyDataStream) {
     let reading = async {
         while let Some(Ok(chunk)) = body.next().await {
             left = left.saturating_sub(chunk.len());
-            if left == 0 {
+            // hyper tells the end of a body of known length only together with the next request,
+            // once its answer is sent.
+            if left == 0 || body.is_end_stream() {
                 return;
             }
         }

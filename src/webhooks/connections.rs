@@ -1,11 +1,21 @@
-//! How many senders may be connected, and what the next one is told.
+//! How many senders may be connected, what the next one is told, and who is connected too long.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lock,
+    pace::{Deadlines, Pace},
 };
 
 /// So many are told at a time that there is no room; further ones are closed without a word.
@@ -16,16 +26,40 @@ const TOLD_WITHIN: Duration = Duration::from_secs(2);
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// The bound of the connections.
+/// How often overdue connections are looked for, at most and at least.
+const LOOKED_AT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// All connections.
 pub(super) struct Connections {
-    served: Arc<Semaphore>,
+    max: usize,
+    deadlines: Deadlines,
+    open: Mutex<Open>,
     told: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    connections: HashMap<u64, Arc<Connection>>,
+}
+
+/// One connection, as all who have to do with it see it.
+pub(super) struct Connection {
+    pace: Mutex<Pace>,
+    close: Notify,
+}
+
+/// A connection's place among all; free again when dropped.
+pub(super) struct Place {
+    connections: Arc<Connections>,
+    id: u64,
+    pub(super) connection: Arc<Connection>,
 }
 
 /// What becomes of a connection.
 pub(super) enum Admission {
     /// It is served, for as long as this is held.
-    Served(OwnedSemaphorePermit),
+    Served(Place),
     /// It is told to come back.
     Told(OwnedSemaphorePermit),
     /// It is closed.
@@ -33,21 +67,86 @@ pub(super) enum Admission {
 }
 
 impl Connections {
-    pub(super) fn new(max: usize) -> Self {
-        Self {
-            served: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
+    pub(super) fn new(max: usize, deadlines: Deadlines) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            deadlines,
+            open: Mutex::default(),
             told: Arc::new(Semaphore::new(TOLD_AT_A_TIME)),
-        }
+        })
     }
 
-    pub(super) fn admit(&self) -> Admission {
-        if let Ok(permit) = Arc::clone(&self.served).try_acquire_owned() {
-            return Admission::Served(permit);
+    pub(super) fn admit(self: &Arc<Self>) -> Admission {
+        let mut open = lock(&self.open);
+        if open.connections.len() < self.max {
+            let id = open.next;
+            open.next += 1;
+            let pace = Mutex::new(Pace::new(Instant::now()));
+            let connection = Arc::new(Connection { pace, close: Notify::new() });
+            open.connections.insert(id, Arc::clone(&connection));
+            return Admission::Served(Place { connections: Arc::clone(self), id, connection });
         }
+        drop(open);
         match Arc::clone(&self.told).try_acquire_owned() {
             Ok(permit) => Admission::Told(permit),
             Err(_too_many) => Admission::Closed,
         }
+    }
+
+    /// Closes what is overdue, until `stop`.
+    pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let Deadlines { head, keep_alive } = self.deadlines;
+        let (most, least) = LOOKED_AT;
+        let every = (head.min(keep_alive) / 4).clamp(most, least);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => self.close_overdue(Instant::now()),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn close_overdue(&self, now: Instant) {
+        for connection in lock(&self.open).connections.values() {
+            let overdue = lock(&connection.pace).overdue(&self.deadlines, now);
+            if let Some(overdue) = overdue {
+                tracing::debug!(?overdue, "a connection is closed");
+                connection.close.notify_one();
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Until somebody wants it closed.
+    pub(super) async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    pub(super) fn received(&self) {
+        lock(&self.pace).received(Instant::now());
+    }
+
+    pub(super) fn begun(&self) {
+        lock(&self.pace).begun(Instant::now());
+    }
+
+    pub(super) fn answered(&self) {
+        lock(&self.pace).answered(Instant::now());
+    }
+
+    pub(super) fn flushed(&self) {
+        lock(&self.pace).flushed(Instant::now());
+    }
+
+    pub(super) fn discarded(&self) {
+        lock(&self.pace).discarded(Instant::now());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.connections.open).connections.remove(&self.id);
     }
 }
 

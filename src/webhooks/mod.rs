@@ -13,6 +13,7 @@ mod connections;
 mod durable;
 mod fairness;
 mod forms;
+mod pace;
 mod parts;
 mod receive;
 mod recent;
@@ -20,11 +21,12 @@ mod record;
 mod server;
 mod source;
 pub mod spool;
+mod watched;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -61,6 +63,10 @@ pub struct Settings {
     pub publish_timeout: Duration,
     /// How long a sender may take for its request.
     pub read_timeout: Duration,
+    /// How long a connection without a request is kept.
+    pub keep_alive: Duration,
+    /// How long connections are still accepted once an end was asked for.
+    pub drain: Duration,
     pub max_body: usize,
     pub max_in_flight: usize,
     pub max_in_flight_bytes: usize,
@@ -178,4 +184,9 @@ impl Webhooks {
             tracing::debug!("the webhook pipeline was open already");
         }
     }
+}
+
+/// The state behind these locks is valid at every step, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

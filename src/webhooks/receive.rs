@@ -1,11 +1,6 @@
 //! One webhook, from its request to its answer.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     body::BodyDataStream,
@@ -21,10 +16,11 @@ use super::{
     durable::{self, NotKept},
     fairness::Permit,
     forms::Matched,
+    lock,
     parts::InParts,
     recent::Seen,
     record,
-    server::{json, status},
+    server::{Peer, json, status},
     source,
 };
 use crate::{
@@ -152,7 +148,7 @@ pub(super) fn called<'a>(
 /// secret, source address, size, JSON, `data`, signature.
 pub(super) async fn receive(
     webhooks: &Webhooks,
-    peer: IpAddr,
+    peer: &Peer,
     called: Called<'_>,
     request: Request,
 ) -> Response {
@@ -162,19 +158,19 @@ pub(super) async fn receive(
         Called::Account(state) => (state, true),
         Called::WrongSecret(state) => (state, false),
         Called::Nobody => {
-            webhooks.discarding.spawn(body::discard(body));
+            discard(webhooks, peer, body);
             webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
             return json(status(UNKNOWN_ACCOUNT.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER);
         }
     };
     let started = Instant::now();
     let done = if secret_is_right {
-        process(webhooks, state, peer, parts, &mut body).await
+        process(webhooks, state, peer.address, parts, &mut body).await
     } else {
         Done { type_label: NO_TYPE, outcome: UNKNOWN_ACCOUNT }
     };
     if let Outcome::Refused(_) = done.outcome {
-        webhooks.discarding.spawn(body::discard(body));
+        discard(webhooks, peer, body);
     }
     webhooks.metrics.webhook_seconds(started.elapsed().as_secs_f64());
     let account = &state.account;
@@ -200,6 +196,15 @@ fn retry_after(answer: Answer) -> Option<&'static str> {
         | Answer::Malformed
         | Answer::TooLarge => None,
     }
+}
+
+/// Reads what is left of a refused body beside the answer.
+fn discard(webhooks: &Webhooks, peer: &Peer, body: BodyDataStream) {
+    let connection = Arc::clone(&peer.connection);
+    webhooks.discarding.spawn(async move {
+        body::discard(body).await;
+        connection.discarded();
+    });
 }
 
 fn secret_matches(account: &Account, given: Option<&str>) -> bool {
@@ -422,11 +427,6 @@ fn owner(metrics: &Metrics, account: &Account, user: Option<&str>) -> Option<Acc
         metrics.unknown_user(account.name.as_str());
         account.users.strangers_are_ours.then(|| account.name.clone())
     })
-}
-
-/// The state behind these locks is valid at every step, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A webhook being worked on: it counts against the bound and in the metric.

@@ -5,26 +5,30 @@ use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::Body,
     extract::{Extension, Path, Request, State},
-    http::{Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
+use futures_util::FutureExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_service::Service;
+use tower_service::Service as _;
 
 use super::{
     Webhooks,
-    connections::{self, Admission, Connections},
+    connections::{self, Admission, Connection, Connections, Place},
+    pace::Deadlines,
     receive,
+    watched::Watched,
 };
 use crate::{domain::Answer, vendors};
 
@@ -54,88 +58,162 @@ impl WebhookServer {
         self.address
     }
 
-    /// Serves until `stop`; then answers what has begun and closes the connections politely.
+    /// Serves until `stop`, and on for `drain`: a balancer needs a moment to notice. Then answers
+    /// what has begun and closes the connections politely.
     pub async fn serve(self, webhooks: Arc<Webhooks>, stop: CancellationToken) {
+        let settings = &webhooks.settings;
+        let deadlines = Deadlines { head: settings.read_timeout, keep_alive: settings.keep_alive };
+        let connections = Connections::new(settings.max_connections, deadlines);
         let router = Router::new()
             .route("/webhooks/{account}", post(without_secret))
             .route("/webhooks/{account}/{secret}", post(with_secret))
             .fallback(unknown_path)
             .with_state(Arc::clone(&webhooks));
-        let tasks = TaskTracker::new();
-        let bound = Connections::new(webhooks.settings.max_connections);
+        let ended = CancellationToken::new();
+        let service = Arc::new(Service { webhooks, router, draining: stop, ended });
+        let serving = Serving { service, connections, tasks: TaskTracker::new() };
+        let Service { webhooks, draining, ended, .. } = &*serving.service;
+        let watched = CancellationToken::new();
+        serving.tasks.spawn(Arc::clone(&serving.connections).watch(watched.clone()));
+        serving.accept_until(&self.listener, draining.cancelled()).await;
+        // Before it was open it was never ready, and no balancer sends it anything.
+        if webhooks.kafka.get().is_some() {
+            let drain = tokio::time::sleep(webhooks.settings.drain);
+            serving.accept_until(&self.listener, drain).await;
+        }
+        // Closing the listener resets whoever is connected already and only waits to be accepted.
+        for _ in 0..BACKLOG {
+            let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() else { break };
+            serving.accepted(stream, peer);
+        }
+        drop(self.listener);
+        ended.cancel();
+        watched.cancel();
+        serving.tasks.close();
+        serving.tasks.wait().await;
+        webhooks.discarding.close();
+        webhooks.discarding.wait().await;
+    }
+}
+
+/// So many connections wait to be accepted, at most: what tokio asks the system for.
+const BACKLOG: usize = 1024;
+
+/// The listener at work.
+struct Serving {
+    service: Arc<Service>,
+    connections: Arc<Connections>,
+    tasks: TaskTracker,
+}
+
+/// What every connection needs.
+struct Service {
+    webhooks: Arc<Webhooks>,
+    router: Router,
+    /// The end was asked for: each answer says that it is the connection's last.
+    draining: CancellationToken,
+    /// Nothing more is taken: connections without a request are closed.
+    ended: CancellationToken,
+}
+
+impl Serving {
+    async fn accept_until(&self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+                () = end.as_mut() => return,
             };
-            let (stream, peer) = match accepted {
-                Ok(connection) => connection,
+            match accepted {
+                Ok((stream, peer)) => self.accepted(stream, peer),
                 Err(error) => {
                     // Out of file descriptors, or a connection gone before it was taken: the
                     // next moment may be better, a busy loop would not be.
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                    continue;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-            };
-            let place = match bound.admit() {
-                Admission::Served(place) => place,
-                Admission::Told(place) => {
-                    tasks.spawn(connections::tell_no_room(stream, place));
-                    continue;
-                }
-                Admission::Closed => continue,
-            };
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
-            let peer = peer.ip();
-            let service = router.clone().layer(Extension(Peer(peer)));
-            let webhooks = Arc::clone(&webhooks);
-            let stop = stop.clone();
-            let read_timeout = webhooks.settings.read_timeout;
-            tasks.spawn(async move {
-                let _place = place;
-                let service = service_fn(move |request: hyper::Request<Incoming>| {
-                    let (webhooks, mut service) = (Arc::clone(&webhooks), service.clone());
-                    async move {
-                        // The router's way there costs as much as checking a short webhook.
-                        let called = plain_path(request.method(), request.uri().path())
-                            .map(|(account, secret)| receive::called(&webhooks, account, secret));
-                        let request = request.map(Body::new);
-                        match called {
-                            Some(called) => {
-                                Ok(receive::receive(&webhooks, peer, called, request).await)
-                            }
-                            None => service.call(request).await,
-                        }
-                    }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    // A sender that trickles its headers holds nothing for longer than this; an
-                    // idle connection is closed after the same time.
-                    .header_read_timeout(read_timeout)
-                    .serve_connection(TokioIo::new(stream), service);
-                tokio::pin!(connection);
-                let result = tokio::select! {
-                    result = connection.as_mut() => result,
-                    () = stop.cancelled() => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                };
-                if let Err(error) = result {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-            });
         }
-        drop(self.listener);
-        tasks.close();
-        tasks.wait().await;
-        webhooks.discarding.close();
-        webhooks.discarding.wait().await;
     }
+
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
+        let place = match self.connections.admit() {
+            Admission::Served(place) => place,
+            Admission::Told(place) => {
+                self.tasks.spawn(connections::tell_no_room(stream, place));
+                return;
+            }
+            Admission::Closed => return,
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let service = Arc::clone(&self.service);
+        self.tasks.spawn(async move { service.serve(stream, peer.ip(), &place).await });
+    }
+}
+
+impl Service {
+    /// Serves one connection to its end.
+    async fn serve(self: Arc<Self>, stream: TcpStream, address: IpAddr, place: &Place) {
+        let connection = &place.connection;
+        let peer = Peer { address, connection: Arc::clone(connection) };
+        let router = self.router.clone().layer(Extension(peer.clone()));
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let (peer, router) = (peer.clone(), router.clone());
+            let service = &self;
+            async move { service.answer(&peer, router, request.map(Body::new)).await }
+        });
+        let serving = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // `pace` tells a header that does not come to its end from a connection without one.
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(connection))), service);
+        tokio::pin!(serving);
+        let mut ending = false;
+        let result = loop {
+            tokio::select! {
+                result = serving.as_mut() => break result,
+                () = connection.closed() => return,
+                () = self.ended.cancelled(), if !ending => {
+                    ending = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn answer(
+        &self,
+        peer: &Peer,
+        mut router: Router,
+        request: Request,
+    ) -> Result<Response, Infallible> {
+        peer.connection.begun();
+        // The router's way there costs as much as checking a short webhook.
+        let called = plain_path(request.method(), request.uri().path())
+            .map(|(account, secret)| receive::called(&self.webhooks, account, secret));
+        let mut response = match called {
+            Some(called) => receive::receive(&self.webhooks, peer, called, request).await,
+            None => router.call(request).await?,
+        };
+        if self.draining.is_cancelled() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        peer.connection.answered();
+        Ok(response)
+    }
+}
+
+/// Who sent a request.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    pub(super) connection: Arc<Connection>,
 }
 
 /// Account and path secret of a POST whose path says them without anything to decode; every other
@@ -153,9 +231,6 @@ fn plain_path<'a>(method: &Method, path: &'a str) -> Option<(&'a str, Option<&'a
     (whole(account) && secret.is_none_or(whole)).then_some((account, secret))
 }
 
-#[derive(Clone, Copy)]
-struct Peer(IpAddr);
-
 async fn without_secret(
     State(webhooks): State<Arc<Webhooks>>,
     Extension(peer): Extension<Peer>,
@@ -163,7 +238,7 @@ async fn without_secret(
     request: Request,
 ) -> Response {
     let called = receive::called(&webhooks, &account, None);
-    receive::receive(&webhooks, peer.0, called, request).await
+    receive::receive(&webhooks, &peer, called, request).await
 }
 
 async fn with_secret(
@@ -173,7 +248,7 @@ async fn with_secret(
     request: Request,
 ) -> Response {
     let called = receive::called(&webhooks, &account, Some(&secret));
-    receive::receive(&webhooks, peer.0, called, request).await
+    receive::receive(&webhooks, &peer, called, request).await
 }
 
 async fn unknown_path() -> Result<Response, Infallible> {

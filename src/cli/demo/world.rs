@@ -68,6 +68,7 @@ impl World {
             bootstrap_servers = "{}"
             [ingress]
             listen = "127.0.0.1:0"
+            drain = "0s"
             [admin]
             listen = "127.0.0.1:0"
             [accounts.{JFWMS_ACCOUNT}]

@@ -1,6 +1,6 @@
 //! SIGTERM, a second one, and a configuration that cannot work.
 
-use std::time::Duration;
+use std::{net::TcpStream, time::Duration};
 
 use wms_connector::{
     app::topics,
@@ -14,20 +14,23 @@ use crate::support::{
     parts,
     suite::tests,
     vendor,
-    wire::Unfinished,
+    wire::{Kept, Unfinished},
 };
 
 tests! {
     both: what_is_in_flight_is_answered_before_the_end, a_second_signal_ends_at_once,
-        a_signal_is_heard_while_kafka_is_waited_for;
+        a_signal_is_heard_while_kafka_is_waited_for, a_balancer_has_time_to_notice_the_end;
     kafka: a_successor_has_the_group_at_once;
     mock: a_wrong_configuration_is_refused, a_taken_port_ends_the_start;
 }
 
 /// The program at work, with everything it needs.
 async fn start(env: &TestEnv) -> (Connector, Files, Sandbox) {
+    start_with(env, Options::default()).await
+}
+
+async fn start_with(env: &TestEnv, options: Options) -> (Connector, Files, Sandbox) {
     let sandbox = Sandbox::start(SandboxSettings::default()).await.unwrap();
-    let options = Options::default();
     for topic in topics::all(&app::configuration(env, &options, &sandbox), 1, 1) {
         env.create_topic(&topic.name, 1).await;
     }
@@ -74,6 +77,33 @@ async fn start_again(env: &TestEnv, signal: &str) -> (Connector, Files, Sandbox)
     let connector = files.start(&["--only", "webhooks"]).await;
     connector.until_ready_is(200).await;
     (connector, files, sandbox)
+}
+
+/// What a balancer sends before it has seen the unready answer is taken, on its own connections
+/// and on new ones, and each answer says that it was the connection's last.
+async fn a_balancer_has_time_to_notice_the_end(env: &TestEnv) {
+    let options = Options { ingress: "drain = \"2s\"".to_owned(), ..Options::default() };
+    let (mut connector, _files, sandbox) = start_with(env, options).await;
+    let address = connector.webhooks();
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    let mut kept = Kept::open(address);
+    let mut unused = Kept::open(address);
+    let before = kept.post(JFWMS, &order("1")).await;
+    assert_eq!((before.code(), before.header("connection")), ((200, 0.into()), None));
+    connector.signal("TERM");
+    connector.until_ready_is(503).await;
+    let mut late = Kept::open(address);
+    for (number, connection) in [("2", &mut kept), ("3", &mut late)] {
+        let answer = connection.post(JFWMS, &order(number)).await;
+        assert_eq!((answer.code(), answer.header("connection")), ((200, 0.into()), Some("close")));
+        assert_eq!(connection.read_to_end().await, "");
+    }
+    assert_eq!(unused.read_to_end().await, "");
+    assert!(TcpStream::connect(address).is_err(), "it still listens");
+    let (code, log) = connector.ended(PATIENCE).await;
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(env.read_all(&env.name("jfwms.order"), 3, PATIENCE).await.len(), 3);
+    sandbox.shutdown().await;
 }
 
 async fn a_second_signal_ends_at_once(env: &TestEnv) {

@@ -224,6 +224,8 @@ pub fn configuration_text(env: &TestEnv, options: &Options, sandbox: &Sandbox) -
     let token = &jfwms.access_tokens[0];
     let mut text = String::new();
     let prefix = env.prefix();
+    // No balancer is there to notice an end, and nearly every test has one.
+    let drain = if options.ingress.contains("drain") { "" } else { "drain = \"10ms\"" };
     write!(
         text,
         r#"
@@ -234,6 +236,7 @@ bootstrap_servers = "{servers}"
 prefix = "{prefix}"
 [ingress]
 listen = "127.0.0.1:0"
+{drain}
 {}
 [admin]
 listen = "127.0.0.1:0"

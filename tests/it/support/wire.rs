@@ -1,7 +1,7 @@
 //! HTTP as it goes over the wire: any header, any length, in pieces.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -97,14 +97,90 @@ impl Unfinished {
             let Some((head, body)) = text.split_once("\r\n\r\n") else {
                 panic!("no answer: {text:?}, {read:?}");
             };
-            let mut lines = head.lines();
-            let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap();
-            let headers = lines.filter_map(|line| line.split_once(": "));
-            Answer {
-                status: status.parse().unwrap(),
-                headers: headers.map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect(),
-                text: body.to_owned(),
+            parsed(head, body.to_owned())
+        })
+        .await
+    }
+}
+
+fn parsed(head: &str, text: String) -> Answer {
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap();
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    Answer {
+        status: status.parse().unwrap(),
+        headers: headers.map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect(),
+        text,
+    }
+}
+
+/// A connection that is kept for several requests.
+pub(crate) struct Kept(Option<BufReader<TcpStream>>);
+
+impl Kept {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(Some(BufReader::new(stream)))
+    }
+
+    /// Does something with the connection off the runtime's threads.
+    async fn with<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut BufReader<TcpStream>) -> T + Send + 'static,
+    ) -> T {
+        let mut stream = self.0.take().unwrap();
+        let (stream, done) = blocking(move || {
+            let done = work(&mut stream);
+            (stream, done)
+        })
+        .await;
+        self.0 = Some(stream);
+        done
+    }
+
+    /// Sends bytes. A receiver that has answered already may have closed.
+    pub(crate) async fn write(&mut self, text: impl Into<Vec<u8>>) {
+        let bytes = text.into();
+        self.with(move |stream| stream.get_mut().write_all(&bytes).ok()).await;
+    }
+
+    /// Posts a body and reads its answer.
+    pub(crate) async fn post(&mut self, path: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = format!(
+            "POST /webhooks/{path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        self.write(head + body).await;
+        self.answer().await
+    }
+
+    /// Reads one answer.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        self.with(|stream| {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                let read = stream.read_line(&mut head);
+                assert!(matches!(read, Ok(1..)), "no answer: {head:?}, {read:?}");
             }
+            let answer = parsed(&head, String::new());
+            let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            Answer { text: String::from_utf8(body).unwrap(), ..answer }
+        })
+        .await
+    }
+
+    /// Reads until the receiver closes.
+    pub(crate) async fn read_to_end(&mut self) -> String {
+        self.with(|stream| {
+            let mut text = Vec::new();
+            let read = stream.read_to_end(&mut text);
+            assert!(read.is_ok(), "{read:?}");
+            String::from_utf8_lossy(&text).into_owned()
         })
         .await
     }

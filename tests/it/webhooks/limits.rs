@@ -12,7 +12,7 @@ use crate::support::{
     backend::TestEnv,
     suite::tests,
     vendor,
-    wire::{self, Unfinished},
+    wire::{self, Kept, Unfinished},
 };
 
 tests! {
@@ -20,7 +20,8 @@ tests! {
         too_many_in_flight_are_told_to_come_back, too_many_bytes_in_flight_are_too_many,
         a_sender_that_stops_is_cut_off, a_connection_is_used_again,
         one_account_cannot_take_anothers_room, connections_beyond_the_bound_are_told,
-        a_shutdown_answers_what_has_begun, a_large_inventory_count_is_one_record;
+        a_shutdown_answers_what_has_begun, a_large_inventory_count_is_one_record,
+        a_connection_may_idle_longer_than_a_request_may_take;
     mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503,
         a_passing_fault_is_not_the_senders_business;
     kafka: a_record_over_the_topics_limit_is_a_413,
@@ -226,6 +227,34 @@ async fn a_sender_that_stops_is_cut_off(env: &TestEnv) {
     let (request, _) = Unfinished::half(address, JFWMS, &large(100));
     assert_eq!(request.answer().await.code(), (400, json!(10001)));
     until_metric(&app, "wms_in_flight{pipeline=\"webhooks\"} 0\n").await;
+    app.stop().await.unwrap();
+}
+
+/// A balancer keeps its connections: what ends a request that stops does not end them.
+async fn a_connection_may_idle_longer_than_a_request_may_take(env: &TestEnv) {
+    let ingress = "read_timeout = \"700ms\"\nkeep_alive = \"3s\"".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let idle = std::time::Duration::from_millis(1_200);
+    let mut connection = Kept::open(address);
+    let mut unfinished = Kept::open(address);
+    unfinished.write("POST /webhooks/").await;
+    tokio::time::sleep(idle).await;
+    assert_eq!(unfinished.read_to_end().await, "", "its headers did not come to their end");
+    // The second is refused before its body has come: the rest is no header of the next one.
+    for (body, status) in [
+        (vendor::jfwms("order", &vendor::order("1")), 200),
+        (large(6_000_000), 413),
+        (vendor::jfwms("order", &vendor::order("2")), 200),
+    ] {
+        let answer = connection.post(JFWMS, &body).await;
+        assert_eq!((answer.status, answer.header("connection")), (status, None), "{answer:?}");
+        tokio::time::sleep(idle).await;
+    }
+    // And it ends in the end.
+    let begun = tokio::time::Instant::now();
+    assert_eq!(connection.read_to_end().await, "");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
     app.stop().await.unwrap();
 }
 
