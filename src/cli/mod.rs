@@ -24,7 +24,9 @@ pub use args::{Arguments, Subcommand};
 pub use output::Output;
 
 use crate::{
+    app,
     config::{self, Config, ConfigError},
+    kafka,
     telemetry::{self, LogFormat},
 };
 
@@ -91,6 +93,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        clients_can_be_made(&loaded.config)?;
         Ok(loaded.config)
     };
     match command {
@@ -98,6 +101,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         Subcommand::Demo(options) => demo::run(&options, output),
         Subcommand::Check => {
             let loaded = config::load_from_process(config.as_deref())?;
+            clients_can_be_made(&loaded.config)?;
             check::run(loaded.config, &loaded.warnings, output)
         }
         Subcommand::Topics(action) => topics::run(&configured()?, &action, output),
@@ -113,6 +117,14 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         Subcommand::Sandbox(options) => sandbox::run(&options, output),
         Subcommand::Send(what) => send::run(configured()?, &what, output),
     }
+}
+
+/// What librdkafka says of certificates, keys and mechanisms only when a client is made is a wrong
+/// configuration too: a command that went on would take it for a broker that does not answer.
+fn clients_can_be_made(config: &Config) -> Result<(), CliError> {
+    kafka::try_settings(&app::client_settings(config)).map_err(|reason| {
+        CliError::Usage(format!("`kafka.properties`: Kafka's client cannot be made: {reason}"))
+    })
 }
 
 /// A runtime for the subcommands that talk to somebody.

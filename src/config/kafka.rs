@@ -5,7 +5,12 @@ use std::{
     fmt,
 };
 
-use super::{environment::fold, section::Section, tree::Value};
+use super::{
+    environment::fold,
+    section::{Section, nearest},
+    tree::Value,
+};
+use crate::kafka::{PropertyFault, PropertyOf, property_fault, property_names};
 
 /// How the cluster is reached.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,9 +41,9 @@ impl fmt::Debug for Kafka {
 impl Kafka {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let bootstrap_servers = section.text("bootstrap_servers");
-        let properties = read_properties(&mut section, "properties");
-        let producer = read_properties(&mut section, "producer");
-        let consumer = read_properties(&mut section, "consumer");
+        let properties = read_properties(&mut section, "properties", PropertyOf::Every);
+        let producer = read_properties(&mut section, "producer", PropertyOf::Producer);
+        let consumer = read_properties(&mut section, "consumer", PropertyOf::Consumer);
         section.finish();
         Some(Self {
             bootstrap_servers: bootstrap_servers?,
@@ -67,6 +72,7 @@ impl Kafka {
 fn read_properties(
     section: &mut Section<'_>,
     key: &'static str,
+    of: PropertyOf,
 ) -> Option<BTreeMap<String, String>> {
     let entries = section.entries(key);
     let context = section.context;
@@ -93,8 +99,8 @@ fn read_properties(
             }
         }
         let text = match refused(&name) {
-            Some(reason) => Err(format!("is not yours to set: {reason}; take it away")),
-            None => text(section, &value),
+            Some(reason) => Err(format!("cannot be overridden: {reason}; remove it")),
+            None => text(section, &value).and_then(|text| usable(&name, text, of)),
         };
         match text {
             Ok(text) => {
@@ -107,6 +113,33 @@ fn read_properties(
         }
     }
     complete.then_some(properties)
+}
+
+/// The value, if librdkafka takes it. The value itself is never told: it may be a secret.
+fn usable(name: &str, value: String, of: PropertyOf) -> Result<String, String> {
+    let Some(fault) = property_fault(name, &value, of) else { return Ok(value) };
+    Err(match fault {
+        PropertyFault::Java(instead) => {
+            format!("is a property of Java's clients, which librdkafka does not have: {instead}")
+        }
+        PropertyFault::Unknown => match nearest(name, property_names()) {
+            Some(near) => {
+                format!("is not a property of librdkafka; the nearest known one is \"{near}\"")
+            }
+            None => "is not a property of librdkafka".to_owned(),
+        },
+        PropertyFault::AnothersProperty(PropertyOf::Consumer) => {
+            "is a consumer's property; move it to [kafka.consumer]".to_owned()
+        }
+        PropertyFault::AnothersProperty(PropertyOf::Producer | PropertyOf::Every) => {
+            "is a producer's property; move it to [kafka.producer]".to_owned()
+        }
+        PropertyFault::Value => {
+            "has a value that librdkafka does not take (not shown, as it may be a secret); see its \
+             CONFIGURATION.md for the range"
+                .to_owned()
+        }
+    })
 }
 
 fn text(section: &Section<'_>, value: &Value) -> Result<String, String> {

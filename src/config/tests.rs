@@ -472,13 +472,14 @@ acks = 1
         ("WMS_CONNECTOR__KAFKA__PROPERTIES__CLIENT_ID", "x"),
     ]), @r#"
     WMS_CONNECTOR__KAFKA__PROPERTIES__CLIENT_ID: could mean "client-id" and "client.id"; take one of them away
-    test.toml:3: `kafka.properties."bootstrap.servers"` is not yours to set: `kafka.bootstrap_servers` says it; take it away
+    test.toml:3: `kafka.properties."bootstrap.servers"` cannot be overridden: `kafka.bootstrap_servers` says it; remove it
+    test.toml:7: `kafka.properties.client-id` is not a property of librdkafka; the nearest known one is "client.id"
     test.toml:6: `kafka.properties."client.id"` and "client-id" are one name in the environment, where `-` and `.` are `_`; take one of them away
-    test.toml:4: `kafka.properties."isolation.level"` is not yours to set: commands are read committed; otherwise those of aborted transactions are carried out; take it away
+    test.toml:4: `kafka.properties."isolation.level"` cannot be overridden: commands are read committed; otherwise those of aborted transactions are carried out; remove it
     test.toml:5: `kafka.properties.security` is a table; put the property's whole name in quotes: "security.protocol" = …
-    test.toml:9: `kafka.producer.acks` is not yours to set: a webhook is answered only when all in-sync replicas have it (acks=all); take it away
-    WMS_CONNECTOR__KAFKA__PRODUCER__TRANSACTIONAL_ID: `kafka.producer."transactional.id"` is not yours to set: the connector names its transactions so that a process that lost its partitions is fenced off; take it away
-    test.toml:11: `kafka.consumer."group.id"` is not yours to set: `commands.group_id` says it; take it away
+    test.toml:9: `kafka.producer.acks` cannot be overridden: a webhook is answered only when all in-sync replicas have it (acks=all); remove it
+    WMS_CONNECTOR__KAFKA__PRODUCER__TRANSACTIONAL_ID: `kafka.producer."transactional.id"` cannot be overridden: the connector names its transactions so that a process that lost its partitions is fenced off; remove it
+    test.toml:11: `kafka.consumer."group.id"` cannot be overridden: `commands.group_id` says it; remove it
     "#);
 }
 

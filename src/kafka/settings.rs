@@ -1,6 +1,6 @@
 //! The properties of every client.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
@@ -15,7 +15,7 @@ pub enum GroupProtocol {
 
 /// What the user configured of the Kafka clients. The user's properties never hold what the
 /// connector's promises rest on: the configuration refuses those.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ClientSettings {
     pub bootstrap_servers: String,
     /// librdkafka properties for all clients.
@@ -29,6 +29,19 @@ pub struct ClientSettings {
     pub in_flight: (usize, u64),
     /// The largest record that a producer is handed, in bytes.
     pub largest_record: u64,
+}
+
+impl fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A property may be a password or a key: its name alone is shown.
+        let names = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
+        f.debug_struct("ClientSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &names(&self.properties))
+            .field("producer", &names(&self.producer))
+            .field("consumer", &names(&self.consumer))
+            .finish_non_exhaustive()
+    }
 }
 
 /// librdkafka's own default of `message.max.bytes`.
@@ -58,6 +71,18 @@ impl ClientSettings {
         }
         config.set("bootstrap.servers", &self.bootstrap_servers);
         config
+    }
+
+    /// A text of librdkafka, without the values of properties that may be secret.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let maps = [&self.properties, &self.producer, &self.consumer];
+        let mut text = text.to_owned();
+        for (name, value) in maps.into_iter().flatten() {
+            if may_be_secret(name) && !value.is_empty() {
+                text = text.replace(value.as_str(), "***");
+            }
+        }
+        text
     }
 
     /// A client for metadata and topic administration.
@@ -189,6 +214,13 @@ impl ClientSettings {
             .set("allow.auto.create.topics", "false");
         config
     }
+}
+
+/// Whether a property's value may be a secret, or hold one.
+fn may_be_secret(name: &str) -> bool {
+    ["password", "secret", ".key", ".pem", "jaas", "token", "oauthbearer.config"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 #[cfg(test)]

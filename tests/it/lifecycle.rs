@@ -4,6 +4,7 @@ mod accounts;
 mod commands;
 mod ends;
 mod schemas;
+mod secrets;
 mod sign;
 
 use crate::support::suite::Suite;
@@ -13,5 +14,6 @@ pub(crate) fn register(suite: &mut Suite) {
     commands::register(suite);
     ends::register(suite);
     schemas::register(suite);
+    secrets::register(suite);
     sign::register(suite);
 }
