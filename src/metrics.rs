@@ -59,6 +59,7 @@ struct Inner {
     dead_letters: IntCounterVec,
     signature_form: IntGaugeVec,
     reply_errors: IntCounterVec,
+    pipeline_restarts: IntCounterVec,
     ready: Gauge,
     spool_records: IntGaugeVec,
     spool_bytes: Gauge,
@@ -216,6 +217,11 @@ impl Metrics {
                 "wms_reply_errors_total",
                 "Replies sent to the default topic because the asked one cannot be used.",
                 &["reason"],
+            )?,
+            pipeline_restarts: counter(
+                "wms_pipeline_restarts_total",
+                "Failures of a whole pipeline, which then started again.",
+                &["pipeline"],
             )?,
             ready,
             spool_records: gauge(
@@ -417,6 +423,16 @@ impl Metrics {
 
     pub fn reply_error(&self, reason: &str) {
         self.inner.reply_errors.with_label_values(&[reason]).inc();
+    }
+
+    /// A pipeline failed, and starts again.
+    pub fn pipeline_restarted(&self, pipeline: &str) {
+        self.inner.pipeline_restarts.with_label_values(&[pipeline]).inc();
+    }
+
+    /// Shows a pipeline's failures at zero.
+    pub fn pipeline_exists(&self, pipeline: &str) {
+        self.inner.pipeline_restarts.with_label_values(&[pipeline]);
     }
 
     /// What is in the spool.

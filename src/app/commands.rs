@@ -1,6 +1,10 @@
 //! What the command pipeline needs of the others, put together.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -61,20 +65,25 @@ impl Work<'_> {
             };
             (name.to_string(), account)
         };
-        let deps = Deps {
+        let limits = reading_limits(self.config);
+        let accounts: HashMap<_, _> = self.accounts.iter().map(account).collect();
+        let Self {
+            registry, encoders, publisher, api_client, partitions, metrics, readiness, ..
+        } = self;
+        let deps = move || Deps {
             reads: Codec {
-                reader: CommandReader::new(self.registry, reading_limits(self.config)),
-                encoders: self.encoders,
+                reader: CommandReader::new(registry.clone(), limits),
+                encoders: Arc::clone(&encoders),
             },
-            calls: Client(Arc::clone(&self.api_client)),
-            replies: Records(self.publisher),
+            calls: Client(Arc::clone(&api_client)),
+            replies: Records(publisher.clone()),
             metrics: Arc::new(Counted {
-                metrics: self.metrics,
-                readiness: self.readiness,
-                api_client: Arc::clone(&self.api_client),
-                partitions: self.partitions,
+                metrics: metrics.clone(),
+                readiness: readiness.clone(),
+                api_client: Arc::clone(&api_client),
+                partitions,
             }),
-            accounts: self.accounts.iter().map(account).collect(),
+            accounts: accounts.clone(),
         };
         async move {
             commands::run(consumer, settings, deps, stop).await.map_err(|error| error.to_string())
@@ -129,6 +138,7 @@ impl Work<'_> {
             self.metrics.dead_letters_exist(&self.config.topics.dlq(&topic));
         }
         self.metrics.in_flight("commands", 0);
+        self.metrics.pipeline_exists("commands");
     }
 }
 
@@ -297,6 +307,11 @@ impl commands::Metrics for Counted {
 
     fn uncommitted(&self, partitions: usize) {
         self.metrics.partitions_uncommitted(u64::try_from(partitions).unwrap_or(u64::MAX));
+    }
+
+    fn restarting(&self, reason: &str) {
+        self.metrics.pipeline_restarted("commands");
+        self.readiness.set("commands", Err(reason.to_owned()));
     }
 
     #[allow(clippy::cast_precision_loss, reason = "partitions are few")]

@@ -83,7 +83,7 @@ pub enum StartError {
 pub enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the command consumer ended: {0}")]
+    #[error("commands: {0}")]
     Commands(String),
     #[error(
         "not everything was finished within `shutdown_timeout` ({}): {}",

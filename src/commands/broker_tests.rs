@@ -283,20 +283,42 @@ impl Replies for World {
     async fn flush(&self, _: Duration) {}
 }
 
-/// Counts the partitions that went without their last commit.
+/// Counts the partitions that went without their last commit, and what was told of failures.
 #[derive(Default)]
-struct Counted(AtomicUsize);
+struct Counted {
+    uncommitted: AtomicUsize,
+    restarts: Mutex<Vec<String>>,
+    /// So many times a panic comes when partitions are assigned, and when a command ends.
+    panics: [AtomicUsize; 2],
+}
+
+impl Counted {
+    fn panic_now(&self, place: usize) {
+        let one_less = |left: usize| left.checked_sub(1);
+        let left = self.panics[place].fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        assert!(left.is_err(), "an injected fault");
+    }
+}
 
 impl Metrics for Counted {
-    fn ended(&self, _: &str, _: Option<Operation>, _: ReplyStatus, _: Duration) {}
+    fn ended(&self, _: &str, _: Option<Operation>, _: ReplyStatus, _: Duration) {
+        self.panic_now(1);
+    }
     fn dead_letter(&self, _: &str) {}
     fn reply_diverted(&self) {}
     fn in_flight(&self, _: usize) {}
     fn lag(&self, _: &str, _: i32, _: Option<i64>) {}
     fn uncommitted(&self, partitions: usize) {
-        self.0.fetch_add(partitions, Ordering::SeqCst);
+        self.uncommitted.fetch_add(partitions, Ordering::SeqCst);
     }
-    fn owns(&self, _: usize) {}
+    fn owns(&self, partitions: usize) {
+        if partitions > 0 {
+            self.panic_now(0);
+        }
+    }
+    fn restarting(&self, reason: &str) {
+        self.restarts.lock().unwrap().push(reason.to_owned());
+    }
     fn group(&self, _: bool) {}
 }
 
@@ -394,11 +416,12 @@ impl Broker {
             (name.to_owned(), account)
         };
         let counted = Arc::<Counted>::default();
-        let deps = Deps {
+        let (world, metrics) = (world.clone(), Arc::clone(&counted));
+        let deps = move || Deps {
             reads: FakeReads,
             calls: world.clone(),
             replies: world.clone(),
-            metrics: Arc::<Counted>::clone(&counted),
+            metrics: Arc::<Counted>::clone(&metrics),
             accounts: HashMap::from([account("acc"), account("dead")]),
         };
         let tasks = TaskTracker::new();
@@ -419,7 +442,7 @@ impl Process {
         self.stop.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.running).await;
         ended.expect("it ends").unwrap().unwrap();
-        self.counted.0.load(Ordering::SeqCst)
+        self.counted.uncommitted.load(Ordering::SeqCst)
     }
 }
 
@@ -577,6 +600,35 @@ async fn a_reply_that_cannot_be_written_holds_its_offset() {
     process.end().await;
     assert_eq!(broker.committed(0), Some((1, Progress::default())));
     assert_eq!(world.log().len(), 1, "it was not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_ends_only_the_run_and_repeats_nothing() {
+    for (place, where_it_panics) in ["in the thread that polls", "in a task"].iter().enumerate() {
+        let broker = Broker::new(1, "classic");
+        let world = World::new(1, |_, _| Does::Answers(200));
+        let process = broker.start(&world, |_| {});
+        process.counted.panics[place].store(2, Ordering::SeqCst);
+        broker.produce(&orders(&["a", "b"], 20, 0));
+        until(where_it_panics, || world.replies().len() == 40).await;
+        let restarts = process.counted.restarts.lock().unwrap().clone();
+        assert!(!restarts.is_empty(), "{where_it_panics}");
+        assert!(restarts.iter().all(|reason| reason.contains("panicked")), "{restarts:?}");
+        process.end().await;
+        in_order_by_key(&world.log());
+        assert_eq!(world.log().len(), 40, "{where_it_panics}: each once");
+        assert_eq!(broker.committed(0), Some((40, Progress::default())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_client_refuses_at_the_first_start_is_an_error() {
+    let broker = Broker::new(1, "classic");
+    let world = World::new(1, |_, _| Does::Answers(200));
+    let process = broker.start(&world, |settings| settings.topics = vec![(String::new(), None)]);
+    let ended = tokio::time::timeout(PATIENCE, process.running).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(RunError::Create(_))), "{ended:?}");
+    assert!(process.counted.restarts.lock().unwrap().is_empty());
 }
 
 async fn partitions_change_hands_in_mid_flight(protocol: &'static str) {

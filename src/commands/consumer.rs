@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -269,33 +270,48 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    /// Polls until `stop`, then waits for what is in flight, commits and gives everything back.
-    /// The caller drops the consumer.
-    pub(super) fn run(self) -> Result<(), KafkaError> {
+    /// Polls until `stop`, then waits for what is in flight, commits and gives everything back; the
+    /// same after a panic, which the second part of the answer tells. The caller drops the consumer.
+    pub(super) fn run(self) -> (Result<(), KafkaError>, bool) {
         let mut pending: Option<Pending> = None;
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut pending)));
+        // A rebalance that was being answered when a panic came is answered by the end.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.finish(pending)));
+        if ended.is_err() {
+            let active = self.group.active();
+            for assignment in &active {
+                assignment.stop.cancel();
+                assignment.gone.cancel();
+            }
+            locked(&self.group.active).clear();
+        }
+        match (polled, ended) {
+            (Ok(result), Ok(())) => (result, false),
+            (Ok(_) | Err(_), Ok(()) | Err(_)) => (Ok(()), true),
+        }
+    }
+
+    fn poll(&self, pending: &mut Option<Pending>) -> Result<(), KafkaError> {
         let mut paused: HashMap<(Arc<str>, i32), Arc<Assignment>> = HashMap::new();
-        let mut result = Ok(());
         while !self.stop.is_cancelled() {
             self.group.polled();
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => self.take(&message, &mut paused),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    result = Err(KafkaError::MessageConsumptionFatal(code));
-                    break;
+                    return Err(KafkaError::MessageConsumptionFatal(code));
                 }
                 Some(Err(error)) => tracing::warn!(%error, "the command consumer"),
                 None => {}
             }
             if pending.is_none() {
-                pending = self.next_pending();
+                *pending = self.next_pending();
             }
             if let Some(this) = pending.take() {
-                pending = self.advance(this);
+                *pending = self.advance(this);
             }
             self.resume(&mut paused);
         }
-        self.finish(pending);
-        result
+        Ok(())
     }
 
     fn take(

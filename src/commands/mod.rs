@@ -32,10 +32,12 @@ mod settings;
 mod settle;
 pub mod settled;
 mod slots;
+mod supervisor;
 
-pub use pipeline::{RunError, run};
+pub use pipeline::RunError;
 pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
 pub use settings::Settings;
+pub use supervisor::run;
 
 use std::{fmt, sync::Arc};
 

@@ -1,14 +1,16 @@
 //! Starts the parts, hands each command its turn, and ends them in order.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use rdkafka::{ClientConfig, error::KafkaError};
 use tokio::sync::{
     mpsc::{UnboundedReceiver, unbounded_channel},
@@ -35,7 +37,10 @@ pub enum RunError {
     Consumer(KafkaError),
     #[error("a thread of the command pipeline could not be started: {0}")]
     Thread(std::io::Error),
-    #[error("a thread of the command pipeline ended unexpectedly")]
+    #[error(
+        "a part of the command pipeline panicked, which is a fault of the connector; the line \
+             before says where"
+    )]
     Panicked,
     #[error(
         "the consumer group was not left within {0:?}; the broker takes the partitions back \
@@ -44,11 +49,37 @@ pub enum RunError {
     NotLeft(Duration),
 }
 
+impl RunError {
+    /// Whether the process is not to start with it: starting again would meet the same.
+    pub(super) fn stops_the_start(&self) -> bool {
+        match self {
+            Self::Create(_) => true,
+            Self::Consumer(_) | Self::Thread(_) | Self::Panicked | Self::NotLeft(_) => false,
+        }
+    }
+}
+
+/// Ends a run of the pipeline from any of its parts.
+#[derive(Debug, Clone)]
+struct Ending {
+    /// Its own token: when a part fails, the rest of the process is not stopped.
+    stop: CancellationToken,
+    panicked: Arc<AtomicBool>,
+}
+
+impl Ending {
+    /// A part panicked: the others finish what they have, and the run ends.
+    fn panicked(&self) {
+        self.panicked.store(true, Ordering::SeqCst);
+        self.stop.cancel();
+    }
+}
+
 /// Runs the pipeline until `stop`: then it stops taking commands, finishes the calls in flight,
-/// writes their replies, commits, and leaves the group.
+/// writes their replies, commits, and leaves the group. The same when one of its parts panics.
 ///
 /// `config` is the consumer's, complete but for the callbacks.
-pub async fn run<R: Reads, C: Calls, P: Replies>(
+pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     config: ClientConfig,
     settings: Settings,
     deps: Deps<R, C, P>,
@@ -62,13 +93,19 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
     let (taken, commands) = unbounded_channel();
     let (ended, ends) = unbounded_channel();
     let (leaving, left) = oneshot::channel();
+    let ending = Ending { stop: stop.child_token(), panicked: Arc::default() };
     {
         let (consumer, group) = (Arc::clone(&consumer), Arc::clone(&group));
-        let settings = settings.clone();
+        let (settings, ending) = (settings.clone(), ending.clone());
         std::thread::Builder::new()
             .name("commands-commit".to_owned())
             .spawn(move || {
-                committer::serve(&consumer, &group, &asked, &settings);
+                let serving = || committer::serve(&consumer, &group, &asked, &settings);
+                if catch_unwind(AssertUnwindSafe(serving)).is_err() {
+                    // Nobody answers any more: whoever asks notices it.
+                    drop(asked);
+                    ending.panicked();
+                }
                 // The last holder of the consumer drops it here, which leaves the group.
                 drop(consumer);
                 leaving.send(()).ok();
@@ -89,21 +126,27 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
         in_flight: AtomicUsize::new(0),
         ended,
     });
-    // Its own token: when the thread ends by itself, the rest of the process is not stopped.
     let polling =
-        Loop { consumer, group, settings, metrics, jobs, taken, stop: stop.child_token() };
+        Loop { consumer, group, settings, metrics, jobs, taken, stop: ending.stop.clone() };
     let (over, result) = oneshot::channel();
+    let poll_ending = ending.clone();
     std::thread::Builder::new()
         .name("commands-poll".to_owned())
         .spawn(move || {
-            let result = polling.run();
+            let (result, panicked) = polling.run();
+            if panicked {
+                poll_ending.panicked();
+            }
             // The loop, and with it its end of every channel, was dropped by now. The consumer is
             // still held by the committer, which ends when nobody can ask it any more.
             over.send(result).ok();
         })
         .map_err(RunError::Thread)?;
     let tasks = TaskTracker::new();
-    dispatch(&shared, &tasks, commands, ends).await;
+    let dispatching = dispatch(&shared, &tasks, commands, ends, &ending);
+    if AssertUnwindSafe(dispatching).catch_unwind().await.is_err() {
+        ending.panicked();
+    }
     tasks.close();
     tasks.wait().await;
     let timeout = shared.settings.shutdown_timeout;
@@ -116,6 +159,9 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
         Ok(Err(_)) => return Err(RunError::Panicked),
         Err(_) => return Err(RunError::NotLeft(timeout)),
     }
+    if ending.panicked.load(Ordering::SeqCst) {
+        return Err(RunError::Panicked);
+    }
     result.map_err(RunError::Consumer)
 }
 
@@ -125,6 +171,7 @@ async fn dispatch<R: Reads, C: Calls, P: Replies>(
     tasks: &TaskTracker,
     mut commands: UnboundedReceiver<Taken>,
     mut ends: UnboundedReceiver<Ended>,
+    ending: &Ending,
 ) {
     let mut orders: KeyOrders<Taken> = KeyOrders::default();
     loop {
@@ -147,7 +194,13 @@ async fn dispatch<R: Reads, C: Calls, P: Replies>(
             },
         };
         if let Some(taken) = next {
-            tasks.spawn(execution::run(Arc::clone(shared), taken));
+            let (running, ending) = (execution::run(Arc::clone(shared), taken), ending.clone());
+            tasks.spawn(async move {
+                // Outside of what answers for itself: the record would stay unfinished unseen.
+                if AssertUnwindSafe(running).catch_unwind().await.is_err() {
+                    ending.panicked();
+                }
+            });
         }
     }
     tracing::debug!(

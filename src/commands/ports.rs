@@ -138,6 +138,8 @@ pub trait Metrics: Send + Sync + 'static {
     fn group(&self, joined: bool);
     /// So many partitions went without their last commit: their next owner repeats a little.
     fn uncommitted(&self, partitions: usize);
+    /// The pipeline failed and starts again after a pause.
+    fn restarting(&self, reason: &str);
     /// How many partitions this process owns from now on.
     fn owns(&self, partitions: usize);
 }
