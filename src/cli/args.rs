@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, ValueEnum};
 use jiff::Timestamp;
 
-use crate::domain::ReplyCategory;
+use crate::{clock, domain::ReplyCategory};
 
 /// Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
 #[derive(Debug, Parser)]
@@ -236,8 +236,9 @@ pub enum DeadLetters {
 /// Which dead letters are meant. What is not said does not narrow.
 #[derive(Debug, Args)]
 pub struct DeadLetterSelection {
-    /// A dead-letter topic, or the command topic whose dead letters are meant
-    pub topic: String,
+    /// A dead-letter topic, or the command topic whose dead letters are meant; `list` and `show`
+    /// take all of them where none is given
+    pub topic: Option<String>,
     /// Only those in this partition
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
@@ -248,13 +249,14 @@ pub struct DeadLetterSelection {
     /// From this offset on
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub from: Option<i64>,
-    /// Up to this offset, itself included
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
-    pub to: Option<i64>,
+    /// Up to this offset, itself included; with `replay` also the command topic to send to, where
+    /// these are not its own dead letters
+    #[arg(long, value_name = "N|TOPIC", value_parser = To::parse)]
+    pub to: Vec<To>,
     /// Only those that ended in this category, such as UNAVAILABLE; may be given more than once
     #[arg(long, value_name = "C", value_parser = category)]
     pub category: Vec<ReplyCategory>,
-    /// Only those written at this moment or later, such as 2025-01-31T08:00:00Z
+    /// Only those written at this moment or later, such as 2025-01-31T08:00:00Z, or so long ago: 1h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
     /// Only those written before this moment
@@ -263,6 +265,40 @@ pub struct DeadLetterSelection {
     /// How long Kafka may be silent
     #[arg(long, default_value = "15s", value_name = "DURATION")]
     pub timeout: humantime::Duration,
+}
+
+/// What `--to` names: where a range of offsets ends, or where a replay goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    Offset(i64),
+    Topic(String),
+}
+
+impl To {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.starts_with('-') {
+            return Err("takes an offset, or the name of a command topic".to_owned());
+        }
+        Ok(text.parse().map_or_else(|_| Self::Topic(text.to_owned()), Self::Offset))
+    }
+}
+
+impl DeadLetterSelection {
+    /// The last offset that is meant.
+    pub fn last(&self) -> Option<i64> {
+        self.to.iter().rev().find_map(|to| match to {
+            To::Offset(offset) => Some(*offset),
+            To::Topic(_) => None,
+        })
+    }
+
+    /// The command topic that is named.
+    pub fn to_topic(&self) -> Option<&str> {
+        self.to.iter().rev().find_map(|to| match to {
+            To::Topic(topic) => Some(topic.as_str()),
+            To::Offset(_) => None,
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -293,6 +329,12 @@ pub struct ReplayDeadLetters {
     /// Show what would be sent, and send nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Send without asking; without a terminal it is needed unless an option says which are meant
+    #[arg(long)]
+    pub yes: bool,
+    /// Send those too that were replayed before
+    #[arg(long)]
+    pub again: bool,
     /// Send those too that ended UNKNOWN: what they asked for may have been done already
     #[arg(long)]
     pub may_take_effect_twice: bool,
@@ -305,8 +347,15 @@ fn category(text: &str) -> Result<ReplyCategory, String> {
     })
 }
 
+/// A moment, or how long ago it was.
 fn moment(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| "takes a time such as 2025-01-31T08:00:00Z (RFC 3339)".to_owned())
+    let ago = || {
+        let ago = humantime::parse_duration(text).ok()?;
+        clock::now().checked_sub(jiff::SignedDuration::try_from(ago).ok()?).ok()
+    };
+    text.parse().ok().or_else(ago).ok_or_else(|| {
+        "takes a time such as 2025-01-31T08:00:00Z (RFC 3339), or how long ago: 1h".to_owned()
+    })
 }
 
 #[derive(Debug, Args)]

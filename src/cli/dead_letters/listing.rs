@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     app::topics,
-    avro::{CommandReader, Limits, ReadError, Registry},
+    avro::{self, CommandReader, Limits, ReadError, Registry},
     commands::replay::Letter,
     config::Config,
     domain::Operation,
@@ -19,8 +19,8 @@ use crate::{
 /// The most characters of a message in a list.
 const SHORT: usize = 120;
 
-/// Finds the account in a command that may not be readable.
-pub(super) struct Accounts {
+/// Reads commands as far as they can be read.
+pub(super) struct Reader {
     reader: CommandReader,
     operations: HashMap<String, Option<Operation>>,
     runtime: Handle,
@@ -28,7 +28,7 @@ pub(super) struct Accounts {
     registry_is_away: Cell<bool>,
 }
 
-impl Accounts {
+impl Reader {
     pub(super) fn new(config: &Config, registry: Option<Registry>, runtime: Handle) -> Self {
         Self {
             reader: CommandReader::new(registry, Limits::default()),
@@ -38,7 +38,23 @@ impl Accounts {
         }
     }
 
-    fn of(&self, record: &ReadRecord, says: &Letter) -> Option<String> {
+    /// The value as JSON that a person reads, where it is Avro whose schema can be had.
+    fn value(&self, payload: &[u8]) -> Option<Value> {
+        if self.registry_is_away.get() {
+            return None;
+        }
+        match self.runtime.block_on(avro::decode_to_json(&self.reader, payload)) {
+            Ok(value) => Some(value),
+            Err(ReadError::RegistryUnavailable { .. }) => {
+                self.registry_is_away.set(true);
+                None
+            }
+            Err(ReadError::Invalid { .. } | ReadError::Unreadable { .. }) => None,
+        }
+    }
+
+    /// The account, which a command may name that is not readable as a whole.
+    fn account(&self, record: &ReadRecord, says: &Letter) -> Option<String> {
         if self.registry_is_away.get() {
             return None;
         }
@@ -60,18 +76,20 @@ impl Accounts {
 
 /// Writes `list`.
 pub(super) struct Listing {
-    accounts: Accounts,
+    reader: Reader,
     json: bool,
+    /// Whether each line names its topic.
+    topics: bool,
 }
 
 impl Listing {
-    pub(super) const fn new(accounts: Accounts, json: bool) -> Self {
-        Self { accounts, json }
+    pub(super) const fn new(reader: Reader, json: bool, topics: bool) -> Self {
+        Self { reader, json, topics }
     }
 
     pub(super) fn line(&self, record: &ReadRecord) -> String {
         let says = Letter::of(&record.headers);
-        let account = self.accounts.of(record, &says);
+        let account = self.reader.account(record, &says);
         if self.json {
             let mut members = summary(record, &says);
             members.insert("account".to_owned(), json!(account));
@@ -79,8 +97,9 @@ impl Listing {
         }
         let or_dash = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), one_line);
         let message = says.message.as_deref().map(shorten);
+        let topic = if self.topics { format!("{}/", record.topic) } else { String::new() };
         [
-            format!("{}/{}", record.partition, record.offset),
+            format!("{topic}{}/{}", record.partition, record.offset),
             time(record).unwrap_or_else(|| "-".to_owned()),
             or_dash(key(record).as_deref()),
             or_dash(says.category.map(|category| category.name())),
@@ -93,7 +112,7 @@ impl Listing {
 }
 
 /// Writes `show`.
-pub(super) fn shown(record: &ReadRecord, value: bool, json: bool) -> String {
+pub(super) fn shown(record: &ReadRecord, reader: &Reader, value: bool, json: bool) -> String {
     let says = Letter::of(&record.headers);
     let headers = record.headers.iter();
     if json {
@@ -107,6 +126,12 @@ pub(super) fn shown(record: &ReadRecord, value: bool, json: bool) -> String {
         members.insert("headers".to_owned(), Value::Array(headers.collect()));
         if value {
             put(&mut members, "value", record.payload.as_deref());
+            // As it lies there, and as it reads: text is readable already.
+            let avro =
+                record.payload.as_deref().filter(|bytes| std::str::from_utf8(bytes).is_err());
+            if let Some(value) = avro.and_then(|bytes| reader.value(bytes)) {
+                members.insert("valueJson".to_owned(), value);
+            }
         }
         return Value::Object(members).to_string();
     }
@@ -124,7 +149,10 @@ pub(super) fn shown(record: &ReadRecord, value: bool, json: bool) -> String {
         "value",
         match &record.payload {
             Some(bytes) if !value => format!("{} bytes; --value prints it", bytes.len()),
-            Some(bytes) => whole(bytes),
+            Some(bytes) => whole(bytes).unwrap_or_else(|| match reader.value(bytes) {
+                Some(value) => format!("{value:#}"),
+                None => format!("0x{}", hex::encode(bytes)),
+            }),
             None => readable(None),
         },
     );
@@ -183,13 +211,11 @@ fn readable(bytes: Option<&[u8]>) -> String {
     shown
 }
 
-/// A value: text may have lines.
-fn whole(bytes: &[u8]) -> String {
+/// A value that is text, which may have lines.
+fn whole(bytes: &[u8]) -> Option<String> {
     let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.chars().all(harmless) => text.to_owned(),
-        _ => format!("0x{}", hex::encode(bytes)),
-    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.chars().all(harmless).then(|| text.to_owned())
 }
 
 fn one_line(text: &str) -> String {

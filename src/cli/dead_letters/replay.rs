@@ -1,4 +1,4 @@
-//! `dead-letters replay`: the commands go back to the topics they came from.
+//! `dead-letters replay`: the commands go back to the topic they came from.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,10 +6,11 @@ use tokio::runtime::Runtime;
 
 use super::{
     super::{CliError, Output, args::ReplayDeadLetters},
-    selection::Selected,
+    plan::Plan,
+    selection::{self, Selected},
 };
 use crate::{
-    app,
+    app::{self, topics},
     commands::replay,
     config::Config,
     kafka::{OutgoingRecord, PublishError, Publisher, ReadRecord, TopicFacts, Topics},
@@ -18,34 +19,66 @@ use crate::{
 pub(super) fn run(
     config: &Config,
     options: &ReplayDeadLetters,
-    selected: Selected<'_>,
+    selected: &Selected<'_>,
     runtime: &Runtime,
     output: &Output,
 ) -> Result<(), CliError> {
+    let to = target(config, options, selected.topic())?;
     let clients = app::client_settings(config);
     // Asked beforehand: a producer finds out about a missing topic only after its whole timeout.
     let timeout = *options.which.timeout;
     let cluster = Topics::fetch(&clients.admin(), timeout).map_err(CliError::failed)?;
+    let plan = Plan::make(config, options, selected, &to)?;
+    if !plan.agreed(options, selected.topic(), &to, output)? {
+        return Err(CliError::Failed("nothing was sent".to_owned()));
+    }
     let publisher = Publisher::new(clients.producer(timeout)).map_err(CliError::failed)?;
     let mut replay = Replay {
         options,
         output,
+        to,
+        plan: &plan,
         topics: cluster.topics,
         publish: |record| runtime.block_on(publisher.publish(record, timeout)),
         done: 0,
+        left_out: 0,
         not_done: 0,
         held: HashSet::new(),
     };
-    let complete = selected.each(|letter| replay.one(&letter))?;
-    replay.end(complete)
+    selected.each(|letter| replay.one(&letter))?;
+    replay.end()
+}
+
+/// The command topic that a replay writes to: the one whose dead letters these are, or the one that is
+/// named. Never what a record's header says.
+fn target(config: &Config, options: &ReplayDeadLetters, letters: &str) -> Result<String, CliError> {
+    let commands = topics::command_topics(config);
+    match options.which.to_topic() {
+        Some(to) if commands.iter().any(|topic| topic == to) => Ok(to.to_owned()),
+        Some(to) => Err(CliError::Usage(format!(
+            "`{to}` is no command topic of this configuration; there are {}",
+            commands.join(", ")
+        ))),
+        None => selection::command_topic(config, letters).ok_or_else(|| {
+            CliError::Usage(format!(
+                "`{letters}` is not the dead-letter topic of a command topic of this configuration; \
+                 --to names the command topic that is meant, one of {}",
+                commands.join(", ")
+            ))
+        }),
+    }
 }
 
 struct Replay<'a, P> {
     options: &'a ReplayDeadLetters,
     output: &'a Output,
+    to: String,
+    plan: &'a Plan,
     topics: BTreeMap<String, TopicFacts>,
     publish: P,
     done: u64,
+    /// Left out on purpose.
+    left_out: u64,
     not_done: u64,
     /// Keys of which one was not sent for a reason of its own: what follows under them waits for
     /// it, because commands of one key have an order.
@@ -58,15 +91,19 @@ where
 {
     fn one(&mut self, letter: &ReadRecord) -> Result<(), CliError> {
         let from = format!("{}/{}", letter.partition, letter.offset);
-        let mut command = match replay::command(letter, self.options.may_take_effect_twice) {
-            Ok(command) => command,
-            Err(refusal) => {
+        if let Some(refusal) = self.plan.refusal(letter.partition, letter.offset) {
+            let what = if refusal.is_expected() {
+                self.left_out += 1;
+                "left out "
+            } else {
                 self.not_done += 1;
-                self.output.line(format_args!("refused   {from}: {refusal}"));
-                return Ok(());
-            }
-        };
-        let topic = command.topic.clone();
+                "refused  "
+            };
+            self.output.line(format_args!("{what} {from}: {refusal}"));
+            return Ok(());
+        }
+        let topic = self.to.clone();
+        let mut command = replay::command(letter, &topic);
         if letter.key.as_ref().is_some_and(|key| self.held.contains(key)) {
             self.not_done += 1;
             self.output
@@ -134,11 +171,11 @@ where
         }
     }
 
-    fn end(self, complete: bool) -> Result<(), CliError> {
-        let Self { done, not_done, options, output, .. } = self;
+    fn end(self) -> Result<(), CliError> {
+        let Self { done, left_out, not_done, options, output, .. } = self;
         let what = if options.dry_run { "would be replayed" } else { "replayed" };
-        output.line(format_args!("{done} {what}, {not_done} not"));
-        match (not_done, complete) {
+        output.line(format_args!("{done} {what}, {} not", not_done + left_out));
+        match (not_done, self.plan.complete) {
             (0, true) => Ok(()),
             (0, false) => Err(CliError::Failed("some of those named are gone".to_owned())),
             (..) => Err(CliError::Failed(format!("{not_done} were not replayed; each says why"))),

@@ -21,22 +21,23 @@ pub(super) struct Selected<'a> {
 }
 
 impl<'a> Selected<'a> {
-    /// Asks Kafka what there is.
+    /// Asks Kafka what there is on a topic: one of dead letters, or the command topic that is meant.
     pub(super) fn open(
         config: &Config,
         which: &'a DeadLetterSelection,
+        topic: &str,
         output: &'a Output,
     ) -> Result<Self, CliError> {
-        if let (Some(from), Some(to)) = (which.from, which.to)
+        if let (Some(from), Some(to)) = (which.from, which.last())
             && from > to
         {
             return Err(CliError::Usage(format!("--from {from} lies behind --to {to}")));
         }
-        let topic = dead_letter_topic(config, &which.topic)?;
-        if topic != which.topic {
+        let asked = topic;
+        let topic = dead_letter_topic(config, asked)?;
+        if topic != asked {
             output.complain(format_args!(
-                "`{}` is a command topic; its dead letters are on `{topic}`",
-                which.topic
+                "`{asked}` is a command topic; its dead letters are on `{topic}`"
             ));
         }
         let client = app::client_settings(config).reader();
@@ -52,6 +53,16 @@ impl<'a> Selected<'a> {
             }
         }
         Ok(Self { which, reader, parts, output, topic })
+    }
+
+    /// The topic they are on.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Whether its topic holds any, meant or not.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.iter().all(|part| part.low >= part.high)
     }
 
     /// Gives each, partition by partition, in order, and says what is gone. Whether all that was
@@ -114,17 +125,22 @@ fn dead_letter_topic(config: &Config, name: &str) -> Result<String, CliError> {
     )))
 }
 
+/// The command topic whose dead letters a topic holds, as this configuration has it.
+pub(super) fn command_topic(config: &Config, letters: &str) -> Option<String> {
+    topics::command_topics(config).into_iter().find(|topic| config.topics.dlq(topic) == letters)
+}
+
 /// The offsets of a partition that are there and wanted.
 fn wanted(which: &DeadLetterSelection, part: &PartitionBounds) -> Range<i64> {
     let from = which.offset.or(which.from).unwrap_or(part.low);
-    let end = which.offset.or(which.to).map_or(part.high, |last| last.saturating_add(1));
+    let end = which.offset.or(which.last()).map_or(part.high, |last| last.saturating_add(1));
     from.max(part.low)..end.min(part.high)
 }
 
 /// The offsets of a partition that are wanted by name and no longer there.
 fn gone(which: &DeadLetterSelection, part: &PartitionBounds) -> Option<Range<i64>> {
     let from = which.offset.or(which.from)?;
-    let end = which.offset.or(which.to).map_or(part.low, |last| last.saturating_add(1));
+    let end = which.offset.or(which.last()).map_or(part.low, |last| last.saturating_add(1));
     let gone = from..end.min(part.low);
     (!gone.is_empty()).then_some(gone)
 }
@@ -146,11 +162,11 @@ mod tests {
 
     fn selection(offset: Option<i64>, from: Option<i64>, to: Option<i64>) -> DeadLetterSelection {
         DeadLetterSelection {
-            topic: "t.dlq".to_owned(),
+            topic: Some("t.dlq".to_owned()),
             partition: None,
             offset,
             from,
-            to,
+            to: to.map(crate::cli::args::To::Offset).into_iter().collect(),
             category: Vec::new(),
             since: None,
             until: None,

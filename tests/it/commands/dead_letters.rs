@@ -25,7 +25,9 @@ use crate::support::{
 
 tests! {
     both: a_command_is_carried_out_after_a_replay, an_uncertain_one_wants_the_option_that_says_so,
-        they_are_listed_and_shown, a_replay_chooses, what_cannot_be_sent_is_said, wrong_usage;
+        they_are_listed_and_shown, a_replay_chooses, what_cannot_be_sent_is_said, wrong_usage,
+        a_replay_shows_and_asks_and_sends_once, a_replay_writes_to_command_topics_alone,
+        avro_is_shown_readably;
     kafka: what_is_gone_is_said, a_topic_with_gaps_is_read_to_its_end;
 }
 
@@ -94,7 +96,7 @@ async fn a_command_is_carried_out_after_a_replay(env: &TestEnv) {
     assert!(dry.stderr.contains(&format!("its dead letters are on `{dlq}`")), "{dry:?}");
     assert_eq!(env.read_now(&at.topic).await, before);
 
-    let done = files.run(&["dead-letters", "replay", &dlq]).await;
+    let done = files.run(&["dead-letters", "replay", &dlq, "--yes"]).await;
     let offset = at.offset + 1;
     assert_eq!(done.ok(), format!("replayed  {place} offset {offset}\n1 replayed, 0 not\n"));
     let again = At { offset, ..at.clone() };
@@ -112,6 +114,8 @@ async fn a_command_is_carried_out_after_a_replay(env: &TestEnv) {
     assert_eq!((&second.key, &second.value), (&first.key, &first.value));
     let mut headers = first.headers.clone();
     headers.push(("wms_attempts".to_owned(), Some(b"2".to_vec())));
+    let from = format!("{dlq}/{}/{}", letter.partition, letter.offset);
+    headers.push(("wms_replayed_from".to_owned(), Some(from.into_bytes())));
     assert_eq!(second.headers, headers);
     assert_eq!(env.read_now(&dlq).await.len(), 1);
     desk.close().await;
@@ -129,7 +133,7 @@ async fn an_uncertain_one_wants_the_option_that_says_so(env: &TestEnv) {
 
     for at in [&order_at, &call_at] {
         let dlq = desk.app.config.topics.dlq(&at.topic);
-        let replay = ["dead-letters", "replay", &dlq];
+        let replay = ["dead-letters", "replay", &dlq, "--yes"];
         for dry in [&[][..], &["--dry-run"]] {
             let done = files.run(&[&replay[..], dry].concat()).await;
             assert_eq!(done.code, Some(1), "{done:?}");
@@ -238,16 +242,21 @@ async fn a_replay_chooses(env: &TestEnv) {
             tokio::task::yield_now().await;
         }
     }
-    let cases: [(&[&str], &[u32]); 13] = [
+    // An UNREADABLE one goes where its offset or its category is named.
+    let cases: [(&[&str], &[u32]); 14] = [
         (&["--offset", "2"], &[2]),
-        (&["--from", "1", "--to", "2"], &[1, 2]),
+        (&["--from", "1", "--to", "2", "--category", "unreadable"], &[2]),
+        (
+            &["--from", "1", "--to", "2", "--category", "unreadable", "--category", "throttled"],
+            &[1, 2],
+        ),
         (&["--to", "1"], &[0, 1]),
         (&["--from", "3", "--may-take-effect-twice"], &[3, 4]),
         (&["--category", "UNAVAILABLE"], &[0, 3]),
         (&["--category", "unavailable", "--category", "throttled"], &[0, 1, 3]),
         (&["--category", "EXPIRED"], &[]),
         (&["--category", "UNAVAILABLE", "--from", "1", "--to", "3"], &[3]),
-        (&["--since", &moments[1], "--until", &moments[3]], &[1, 2]),
+        (&["--since", &moments[0], "--until", &moments[2]], &[0, 1]),
         (&["--until", &moments[0]], &[]),
         (&["--since", &moments[4], "--may-take-effect-twice"], &[4]),
         (&["--partition", "0", "--offset", "0"], &[0]),
@@ -255,7 +264,8 @@ async fn a_replay_chooses(env: &TestEnv) {
     ];
     let mut expected = Vec::new();
     for (options, replayed) in cases {
-        let done = files.run(&[&["dead-letters", "replay", &dlq], options].concat()).await;
+        let replay = ["dead-letters", "replay", &dlq, "--again"];
+        let done = files.run(&[&replay[..], options].concat()).await;
         let summary = format!("{} replayed, 0 not\n", replayed.len());
         assert!(done.ok().ends_with(&summary), "{options:?}: {done:?}");
         expected.extend(replayed.iter().map(|n| format!("C-{n}")));
@@ -264,45 +274,142 @@ async fn a_replay_chooses(env: &TestEnv) {
         assert_eq!(keys, expected, "{options:?}");
     }
     // What is refused does not keep the others back, and is a failure.
-    let done = files.run(&["dead-letters", "replay", &dlq]).await;
+    let done = files.run(&["dead-letters", "replay", &dlq, "--again", "--yes"]).await;
     assert_eq!(done.code, Some(1), "{done:?}");
-    assert!(done.stdout.ends_with("\n4 replayed, 1 not\n"), "{done:?}");
+    assert!(done.stdout.ends_with("\n3 replayed, 2 not\n"), "{done:?}");
+}
+
+/// Without a terminal all of a topic goes only after --yes; what was sent stays behind the next time, in
+/// another process too, and so does what can only fail again.
+async fn a_replay_shows_and_asks_and_sends_once(env: &TestEnv) {
+    let (files, commands, dlq) = at_rest(env, 2).await;
+    // Where a command was is where its replay goes; the other partition is not looked through.
+    for (n, category) in ["UNAVAILABLE", "EXPIRED", "UNREADABLE", "THROTTLED"].iter().enumerate() {
+        env.send(Outgoing::to(&commands).partition(0).key(format!("S-{n}")).value("{}")).await;
+        let letter = letter(&dlq, &format!("S-{n}"), category).partition(0);
+        env.send(letter.header("__connect.errors.offset", n.to_string())).await;
+    }
+    let replay = async |options: &[&str]| {
+        files.run(&[&["dead-letters", "replay", &dlq], options].concat()).await
+    };
+    let plan = format!(
+        "4 dead letters of `{dlq}`: to be sent to `{commands}`: 1 THROTTLED, 1 UNAVAILABLE; left out: \
+         1 EXPIRED, 1 UNREADABLE"
+    );
+    let asked = replay(&[]).await;
+    assert_eq!((asked.code, asked.stdout.as_str()), (Some(2), ""), "{asked:?}");
+    assert!(asked.stderr.contains(&plan) && asked.stderr.contains("--yes"), "{asked:?}");
+    let dry = replay(&["--dry-run"]).await;
+    assert!(dry.ok().ends_with("\n2 would be replayed, 2 not\n") && dry.stderr.contains(&plan));
+    assert_eq!(env.read_now(&commands).await.len(), 4, "nothing was sent");
+
+    let done = replay(&["--yes"]).await;
+    assert!(done.ok().ends_with("\n2 replayed, 2 not\n"), "{done:?}");
+    assert!(done.stdout.contains("left out  0/1: EXPIRED can only end the same way"), "{done:?}");
+    let again = replay(&["--yes"]).await;
+    assert!(again.ok().ends_with("\n0 replayed, 4 not\n"), "{again:?}");
+    assert!(again.stdout.contains("it was replayed as partition 0 offset 4"), "{again:?}");
+    // Named is enough, and --again sends it once more.
+    replay(&["--category", "EXPIRED"]).await.ok();
+    replay(&["--offset", "0", "--partition", "0"]).await.ok();
+    replay(&["--offset", "0", "--partition", "0", "--again"]).await.ok();
+    let records = env.read_now(&commands).await;
+    let keys: Vec<&str> = records.iter().map(Record::key).skip(4).collect();
+    assert_eq!(keys, ["S-0", "S-3", "S-1", "S-0"]);
+}
+
+/// What a header names is the sender's text: a replay never writes there, unless the operator names the
+/// topic, and then a command topic.
+async fn a_replay_writes_to_command_topics_alone(env: &TestEnv) {
+    let (files, commands, dlq) = at_rest(env, 1).await;
+    let (events, other) = (env.name("jfwms.order"), env.name("commands.cancel-asn"));
+    for topic in [&events, &other] {
+        env.create_topic(topic, 1).await;
+    }
+    let forged =
+        letter(&dlq, "F-1", "UNAVAILABLE").header("__connect.errors.topic", events.clone());
+    env.send(forged).await;
+    let replay = async |options: &[&str]| {
+        files.run(&[&["dead-letters", "replay", &dlq, "--yes"], options].concat()).await
+    };
+    let refused = replay(&[]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stdout.contains(&events) && refused.stdout.contains("--to"), "{refused:?}");
+    for wrong in [events.as_str(), "connector.tokens", &dlq] {
+        let done = replay(&["--to", wrong]).await;
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains(&commands), "{done:?}");
+    }
+    replay(&["--to", &other]).await.ok();
+    let counts = [&events, &commands, &other];
+    let counts = futures_util::future::join_all(counts.map(|topic| env.read_now(topic))).await;
+    assert_eq!(counts.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 1]);
+    // A topic of another deployment has no command topic here.
+    let foreign = env.name("others.dlq");
+    env.create_topic(&foreign, 1).await;
+    let done = files.run(&["dead-letters", "replay", &foreign, "--yes"]).await;
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("--to names"), "{done:?}");
+}
+
+/// An Avro command as a person reads it, and every topic's dead letters where none is named.
+async fn avro_is_shown_readably(env: &TestEnv) {
+    let (desk, files) = impatient(env).await;
+    let sample = samples::jfwms_order("A-1");
+    let (_, letter) = failed(
+        &desk,
+        &sample,
+        desk.avro(&desk.own(Operation::CreateOrder), &sample),
+        ("UNKNOWN", "UNCERTAIN"),
+    )
+    .await;
+    let show = files.run(&["dead-letters", "show", &letter.topic, "--value"]).await;
+    assert!(show.ok().contains("\"orderNumber\": \"A-1\""), "{show:?}");
+    assert!(!show.stdout.contains("0xc301"), "{show:?}");
+    let json = files.run(&["dead-letters", "show", &letter.topic, "--value", "--json"]).await;
+    let json: Value = serde_json::from_str(json.ok()).unwrap();
+    assert_eq!(json["valueJson"]["orderNumber"], "A-1", "{json:#}");
+    let all = files.run(&["dead-letters", "list", "--since", "1h"]).await;
+    assert!(all.ok().starts_with(&format!("{}/", letter.topic)), "{all:?}");
+    assert!(all.stderr.contains("holds no dead letters"), "{all:?}");
+    desk.close().await;
 }
 
 async fn what_cannot_be_sent_is_said(env: &TestEnv) {
     let (files, commands, dlq) = at_rest(env, 2).await;
-    // No origin, no value, a topic that is not there and one more of its key, a partition that is
-    // not there.
+    // No origin, no value, an origin that is another topic, and a partition that is not there.
     let missing = env.name("commands.missing.dlq");
     let to_missing = |key: &str| {
         let record = letter(&missing, key, "UNAVAILABLE");
         record.sent_to(&dlq).partition(0)
     };
     let one = Outgoing::to(&dlq).partition(0).key("N-0").value("{}");
-    env.send(one.header("__connect.errors.exception.class.name", "wms.commands.EXPIRED")).await;
+    let class = "__connect.errors.exception.class.name";
+    env.send(one.header(class, "wms.commands.UNAVAILABLE")).await;
     env.send(letter(&dlq, "N-1", "UNAVAILABLE").partition(0).header("wms_value_dropped", "true"))
         .await;
     env.send(to_missing("N-2")).await;
     env.send(letter(&dlq, "N-2", "UNAVAILABLE").partition(0)).await;
     let far = letter(&dlq, "N-3", "UNAVAILABLE").partition(0);
     env.send(far.header("__connect.errors.partition", "9")).await;
-    let done = files.run(&["dead-letters", "replay", &dlq]).await;
+    let done = files.run(&["dead-letters", "replay", &dlq, "--yes"]).await;
     assert_eq!(done.code, Some(1), "{done:?}");
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(lines.len(), 6, "{done:?}");
     for (line, (begins, says)) in lines.iter().zip([
         ("refused   0/0", "__connect.errors.topic"),
         ("refused   0/1", "wms_value_dropped"),
-        ("failed    0/2", "does not exist"),
-        ("held back 0/3", "of its key"),
-        ("replayed  0/4", " offset 0"),
-        ("1 replayed, 4 not", ""),
+        ("refused   0/2", "commands.missing"),
+        ("replayed  0/3", " offset 0"),
+        ("replayed  0/4", " offset "),
+        ("2 replayed, 3 not", ""),
     ]) {
         assert!(line.starts_with(begins) && line.contains(says), "{done:?}");
     }
     let records = env.read_now(&commands).await;
     let keys: Vec<&str> = records.iter().map(Record::key).collect();
-    assert_eq!(keys, ["N-3"]);
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    assert!(keys.contains(&"N-2") && keys.contains(&"N-3"), "{keys:?}");
 }
 
 async fn wrong_usage(env: &TestEnv) {
@@ -331,6 +438,10 @@ async fn wrong_usage(env: &TestEnv) {
     let done = files.run(&["dead-letters", "replay", &replies]).await;
     assert_eq!(done.code, Some(2), "{done:?}");
     assert!(done.stderr.contains(&dlq), "{done:?}");
+    let done = files.run(&["dead-letters", "replay"]).await;
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let done = files.run(&["dead-letters", "list", &dlq, "--to", "commands"]).await;
+    assert_eq!(done.code, Some(2), "{done:?}");
     assert_eq!(env.read_now(&commands).await, []);
     if !env.is_mock() {
         let done = files.run(&["dead-letters", "list", &env.name("commands.dlq")]).await;
