@@ -6,6 +6,7 @@ mod account;
 mod call;
 pub mod command;
 mod country;
+pub mod encoding;
 mod event;
 pub mod json;
 mod record;

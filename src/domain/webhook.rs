@@ -29,6 +29,15 @@ pub struct Received {
     pub received_at: Timestamp,
 }
 
+impl Received {
+    /// The body as text. Some senders write a byte order mark in front of it.
+    pub fn text(&self) -> Result<&str, Refusal> {
+        let text = std::str::from_utf8(&self.body).map_err(|_| Refusal::NotUtf8)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.trim_ascii().is_empty() { Err(Refusal::Empty) } else { Ok(text) }
+    }
+}
+
 impl fmt::Debug for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Bodies hold names, phones and addresses; headers and query may hold the signature.
@@ -129,9 +138,7 @@ impl Webhook<Verified> {
     /// The frame, where the body is JSON.
     pub fn json(&self) -> Option<json::Value<'_>> {
         match &self.state.content {
-            Content::Json(tape) => {
-                std::str::from_utf8(&self.received.body).ok().map(|body| tape.root(body))
-            }
+            Content::Json(tape) => self.received.text().ok().map(|body| tape.root(body)),
             Content::Members(_) => None,
         }
     }
@@ -163,8 +170,16 @@ impl SignatureHint {
 /// Why a webhook is not the vendor's, or not readable far enough to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the body is not JSON of the documented frame")]
+    #[error("the body is empty")]
+    Empty,
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    #[error("the body is not JSON")]
     NotJson,
+    #[error("the body is JSON, but not an object")]
+    NotAnObject,
+    #[error("the frame's `{0}` is missing or not what is documented")]
+    NotAFrame(&'static str),
     #[error("the frame has no `data`")]
     NoData,
     #[error("the frame has two `data` members")]
@@ -202,6 +217,8 @@ pub enum Answer {
     /// Not JSON, no `data`, two `data`.
     Malformed,
     TooLarge,
+    /// A content encoding that is not read.
+    UnknownEncoding,
     /// Kafka did not confirm in time, or too much is in flight: *not known*, send again.
     Unavailable,
 }
@@ -209,9 +226,14 @@ pub enum Answer {
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NotJson | Refusal::NoData | Refusal::TwoData | Refusal::TooDeep => {
-                Self::Malformed
-            }
+            Refusal::Empty
+            | Refusal::NotUtf8
+            | Refusal::NotJson
+            | Refusal::NotAnObject
+            | Refusal::NotAFrame(_)
+            | Refusal::NoData
+            | Refusal::TwoData
+            | Refusal::TooDeep => Self::Malformed,
             Refusal::NoSignature => Self::NoSignature,
             Refusal::WrongSignature => Self::WrongSignature,
             Refusal::SignatureNotTried => Self::SignatureNotTried,

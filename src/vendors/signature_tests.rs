@@ -73,6 +73,7 @@ fn no_byte_of_data_or_secret_can_be_changed_in_any_form() {
             let expected = [
                 Refusal::WrongSignature,
                 // Or it is no frame any more.
+                Refusal::NotUtf8,
                 Refusal::NotJson,
                 Refusal::TwoData,
             ];

@@ -4,14 +4,20 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, BodyDataStream, HttpBody as _},
-    extract::{FromRequest, Multipart, Request},
-    http::header::CONTENT_TYPE,
+    body::{BodyDataStream, HttpBody as _},
+    http::{HeaderMap, header::CONTENT_ENCODING},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::fairness::{Permit, Room};
+use super::{
+    fairness::{Permit, Room},
+    form::FormError,
+};
+use crate::domain::{
+    Answer,
+    encoding::{self, Encoding, NotDecoded},
+};
 
 /// How much of a refused body is read on, and for how long.
 const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
@@ -21,20 +27,50 @@ const DISCARDED_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     /// Given back when the webhook is done with.
-    pub(super) _permit: Option<Permit>,
+    pub(super) permit: Option<Permit>,
 }
 
-/// Why there is no body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
-    /// Over the limit.
+    #[error("the body is over `ingress.max_body`")]
     TooLarge,
-    /// The bodies being worked on fill the bound already.
+    #[error("the bodies being worked on fill `ingress.max_in_flight_bytes`")]
     NoRoom,
-    /// The sender took too long.
+    #[error("the body did not come within `ingress.read_timeout`")]
     TooSlow,
-    /// The sender went away.
+    #[error("the connection or the chunks ended before the body did")]
     Broken,
+    #[error("the content encoding is not gzip, deflate or identity")]
+    UnknownEncoding,
+    #[error("the compressed body is broken or incomplete")]
+    BrokenEncoding,
+    #[error(transparent)]
+    Form(#[from] FormError),
+}
+
+impl From<NotDecoded> for BodyError {
+    fn from(error: NotDecoded) -> Self {
+        match error {
+            NotDecoded::Broken => Self::BrokenEncoding,
+            NotDecoded::TooLarge => Self::TooLarge,
+            NotDecoded::NoRoom => Self::NoRoom,
+        }
+    }
+}
+
+impl BodyError {
+    /// What the sender is told.
+    pub(super) fn answer(self) -> Answer {
+        match self {
+            Self::TooLarge => Answer::TooLarge,
+            Self::NoRoom => Answer::Unavailable,
+            Self::UnknownEncoding => Answer::UnknownEncoding,
+            Self::TooSlow | Self::Broken | Self::BrokenEncoding | Self::Form(_) => {
+                Answer::Malformed
+            }
+        }
+    }
 }
 
 /// Reads the body chunk by chunk, so that neither a false nor a missing length gets past the
@@ -58,10 +94,7 @@ pub(super) async fn read(
             let count = u32::try_from(chunk.len()).map_err(|_| BodyError::TooLarge)?;
             if count > 0 {
                 let more = room.take(count).ok_or(BodyError::NoRoom)?;
-                match &mut permit {
-                    Some(permit) => permit.merge(more),
-                    None => permit = Some(more),
-                }
+                merge(&mut permit, more);
             }
             if bytes.is_empty() && joined.is_empty() {
                 bytes = chunk;
@@ -74,7 +107,7 @@ pub(super) async fn read(
     };
     tokio::time::timeout(timeout, reading).await.map_err(|_elapsed| BodyError::TooSlow)??;
     let bytes = if joined.is_empty() { bytes } else { joined.freeze() };
-    Ok(Received { bytes, _permit: permit })
+    Ok(Received { bytes, permit })
 }
 
 /// Reads on without keeping anything. A connection that is closed with bytes unread is reset, and
@@ -96,34 +129,48 @@ pub(super) async fn discard(mut body: BodyDataStream) {
     }
 }
 
-/// The fields of a form, if the body is one: multipart or url-encoded, texts exactly as sent.
-/// `None` when the content is something else or not readable as a form.
-pub async fn form(content_type: Option<&str>, body: &Bytes) -> Option<Vec<(String, String)>> {
-    let content_type = content_type?;
-    let media_type = content_type.split(';').next()?.trim();
-    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Some(form_urlencoded::parse(body).into_owned().collect());
+/// What the headers name as the body's encoding.
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
+    let named = headers.get_all(CONTENT_ENCODING).iter();
+    // What is no text is no encoding that is read.
+    let named = named.map(|value| value.to_str().unwrap_or("?"));
+    encoding::named(named).ok_or(BodyError::UnknownEncoding)
+}
+
+/// Decompresses a body, within the same limits.
+pub(super) fn decoded(
+    received: Received,
+    encoding: Encoding,
+    limit: usize,
+    room: &Room,
+) -> Result<Received, BodyError> {
+    let encoding = encoding::found(encoding, &received.bytes);
+    if encoding == Encoding::Identity {
+        return Ok(received);
     }
-    if !media_type.eq_ignore_ascii_case("multipart/form-data") {
-        return None;
+    let mut permit: Option<Permit> = None;
+    let take = |count: usize| {
+        let Some(more) = u32::try_from(count).ok().and_then(|count| room.take(count)) else {
+            return false;
+        };
+        merge(&mut permit, more);
+        true
+    };
+    let bytes = encoding::decoded(encoding, &received.bytes, limit, take)?;
+    Ok(Received { bytes: bytes.into(), permit })
+}
+
+fn merge(permit: &mut Option<Permit>, more: Permit) {
+    match permit {
+        Some(permit) => permit.merge(more),
+        None => *permit = Some(more),
     }
-    let request = Request::builder()
-        .header(CONTENT_TYPE, content_type)
-        .body(Body::from(body.clone()))
-        .ok()?;
-    let mut parts = Multipart::from_request(request, &()).await.ok()?;
-    let mut fields = Vec::new();
-    while let Some(part) = parts.next_field().await.ok()? {
-        let name = part.name()?.to_owned();
-        // Not `text()`: a field's declared charset must not change the signed bytes.
-        let value = String::from_utf8(part.bytes().await.ok()?.to_vec()).ok()?;
-        fields.push((name, value));
-    }
-    Some(fields)
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     fn room(bytes: usize) -> Room {
@@ -170,18 +217,5 @@ mod tests {
         let result =
             read(&mut never.into_data_stream(), 10, &room(10), Duration::from_millis(20)).await;
         assert_eq!(result.err(), Some(BodyError::TooSlow));
-    }
-
-    #[tokio::test]
-    async fn multipart_keeps_line_ends_and_blanks() {
-        let body = Bytes::from_static(
-            b"--x\r\nContent-Disposition: form-data; name=\"bizParam\"\r\n\r\n{\r\n    \"a\": 1\r\n}\r\n--x--\r\n",
-        );
-        let fields = form(Some("multipart/form-data; boundary=x"), &body).await;
-        assert_eq!(fields, Some(vec![("bizParam".into(), "{\r\n    \"a\": 1\r\n}".into())]));
-        let body = Bytes::from_static(b"a=1%2B1&b=%E4%BB%93");
-        let fields = form(Some("application/x-www-form-urlencoded"), &body).await;
-        assert_eq!(fields, Some(vec![("a".into(), "1+1".into()), ("b".into(), "仓".into())]));
-        assert_eq!(form(Some("application/json"), &body).await, None);
     }
 }

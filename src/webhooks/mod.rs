@@ -12,6 +12,7 @@ mod body;
 mod connections;
 mod durable;
 mod fairness;
+mod form;
 mod forms;
 mod pace;
 mod parts;
@@ -41,8 +42,8 @@ use crate::{
     vendors::Vendor,
 };
 
-pub use body::form as form_fields;
 use fairness::Room;
+pub use form::fields as form_fields;
 pub use record::source as record_source;
 pub use server::WebhookServer;
 pub use source::sender;

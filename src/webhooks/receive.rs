@@ -5,16 +5,17 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 use axum::{
     body::BodyDataStream,
     extract::Request,
-    http::{HeaderValue, header, request::Parts},
-    response::Response,
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse as _, Response},
 };
 use subtle::ConstantTimeEq;
 
 use super::{
-    Account, AccountState, Retyped, Webhooks,
+    Account, AccountState, Retyped, Settings, Webhooks,
     body::{self, BodyError},
     durable::{self, NotKept},
     fairness::Permit,
+    form,
     forms::Matched,
     lock,
     parts::InParts,
@@ -70,6 +71,7 @@ impl Outcome {
             Self::Refused(Answer::SourceNotAllowed) => "source_not_allowed",
             Self::Refused(Answer::Malformed) => "malformed",
             Self::Refused(Answer::TooLarge) => "too_large",
+            Self::Refused(Answer::UnknownEncoding) => "unknown_encoding",
             Self::Refused(Answer::Unavailable) => "unavailable",
         }
     }
@@ -160,7 +162,7 @@ pub(super) async fn receive(
         Called::Nobody => {
             discard(webhooks, peer, body);
             webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
-            return json(status(UNKNOWN_ACCOUNT.answer()), vendors::UNKNOWN_ACCOUNT_ANSWER);
+            return unknown_account();
         }
     };
     let started = Instant::now();
@@ -176,11 +178,31 @@ pub(super) async fn receive(
     let account = &state.account;
     webhooks.metrics.webhook(account.name.as_str(), done.type_label, done.outcome.label());
     let answer = done.outcome.answer();
+    if answer == Answer::UnknownAccount {
+        return unknown_account();
+    }
     let mut response = json(status(answer), account.vendor.answer(answer));
     if let Some(seconds) = retry_after(answer) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     }
     response
+}
+
+/// The same for a wrong path secret, whatever the vendor: nothing says that there is an account.
+pub(super) fn unknown_account() -> Response {
+    json(status(Answer::UnknownAccount), vendors::UNKNOWN_ACCOUNT_ANSWER)
+}
+
+/// Answers somebody who only tries an account's address, as a vendor's console does before it
+/// takes it: it is right, and nothing is done.
+pub(super) fn tried(webhooks: &Webhooks, called: &Called<'_>) -> Response {
+    let account = match called {
+        Called::Account(_) => return StatusCode::OK.into_response(),
+        Called::WrongSecret(state) => state.account.name.as_str(),
+        Called::Nobody => NO_ACCOUNT,
+    };
+    webhooks.metrics.webhook(account, NO_TYPE, UNKNOWN_ACCOUNT.label());
+    unknown_account()
 }
 
 fn retry_after(answer: Answer) -> Option<&'static str> {
@@ -194,7 +216,8 @@ fn retry_after(answer: Answer) -> Option<&'static str> {
         | Answer::AnotherApplication
         | Answer::SourceNotAllowed
         | Answer::Malformed
-        | Answer::TooLarge => None,
+        | Answer::TooLarge
+        | Answer::UnknownEncoding => None,
     }
 }
 
@@ -242,43 +265,15 @@ async fn process(
     let Some(_in_flight) = InFlight::enter(webhooks, state) else {
         return Done::refused(Answer::Unavailable);
     };
-    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    let declared = declared.and_then(|length| length.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > settings.max_body) {
-        return Done::refused(Answer::TooLarge);
-    }
-    let read = body::read(body, settings.max_body, &state.in_flight_bytes, settings.read_timeout);
-    let body = match read.await {
-        Ok(body) => body,
-        Err(BodyError::TooLarge) => return Done::refused(Answer::TooLarge),
-        Err(BodyError::NoRoom) => return Done::refused(Answer::Unavailable),
-        Err(BodyError::TooSlow | BodyError::Broken) => return Done::refused(Answer::Malformed),
-    };
+    let read = read(webhooks, state, parts, body).await;
     let deadline = Instant::now() + settings.publish_timeout;
-    let received_at = clock::now();
-    let headers: Vec<(String, String)> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        })
-        .collect();
-    let content_type = record::header_of(&headers, "content-type");
-    let body::Received { bytes, _permit } = body;
-    let form = body::form(content_type, &bytes).await;
-    let query = parts.uri.query().unwrap_or_default();
-    let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    // Headers and path are slices of the connection's read buffer: held until the broker has
-    // answered, they would cost the connection another buffer.
-    drop(parts);
-    let webhook = Webhook::new(Received {
-        account: account.name.clone(),
-        body: bytes,
-        query,
-        headers,
-        form,
-        received_at,
-    });
+    let (webhook, _permit) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::warn!(account = %account.name, %sender, %error, "a webhook was refused");
+            return Done::refused(error.answer());
+        }
+    };
     let webhook = match verify(webhooks, state, sender, webhook) {
         Ok(webhook) => webhook,
         Err(refusal) => {
@@ -287,6 +282,41 @@ async fn process(
         }
     };
     publish(webhooks, state, webhook, deadline).await
+}
+
+/// Reads a request whole: its body decompressed, and the fields of it where it is a form.
+async fn read(
+    webhooks: &Webhooks,
+    state: &AccountState,
+    parts: Parts,
+    body: &mut BodyDataStream,
+) -> Result<(Webhook<Unverified>, Option<Permit>), BodyError> {
+    let Settings { max_body, read_timeout, .. } = webhooks.settings;
+    let room = &state.in_flight_bytes;
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    let declared = declared.and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > max_body) {
+        return Err(BodyError::TooLarge);
+    }
+    let encoding = body::encoding(&parts.headers)?;
+    let body = body::read(body, max_body, room, read_timeout).await?;
+    let received_at = clock::now();
+    let body::Received { bytes, permit } = body::decoded(body, encoding, max_body, room)?;
+    let headers: Vec<(String, String)> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
+    let form = form::fields(record::header_of(&headers, "content-type"), &bytes)?;
+    let query = parts.uri.query().unwrap_or_default();
+    let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    // Headers and path are slices of the connection's read buffer: held until the broker has
+    // answered, they would cost the connection another buffer. They end here.
+    let account = state.account.name.clone();
+    let received = Received { account, body: bytes, query, headers, form, received_at };
+    Ok((Webhook::new(received), permit))
 }
 
 fn verify(
@@ -317,7 +347,11 @@ fn verify(
         }
         Err(Refusal::WrongSignature) => lock(&state.forms).refused(sender, bytes),
         Err(
-            Refusal::NotJson
+            Refusal::Empty
+            | Refusal::NotUtf8
+            | Refusal::NotJson
+            | Refusal::NotAnObject
+            | Refusal::NotAFrame(_)
             | Refusal::NoData
             | Refusal::TwoData
             | Refusal::TooDeep

@@ -30,7 +30,7 @@ use super::{
     receive,
     watched::Watched,
 };
-use crate::{domain::Answer, vendors};
+use crate::domain::Answer;
 
 /// A bound listener; bound before anything else is started, so that a taken port is an error at
 /// start and nothing more.
@@ -65,8 +65,8 @@ impl WebhookServer {
         let deadlines = Deadlines { head: settings.read_timeout, keep_alive: settings.keep_alive };
         let connections = Connections::new(settings.max_connections, deadlines);
         let router = Router::new()
-            .route("/webhooks/{account}", post(without_secret))
-            .route("/webhooks/{account}/{secret}", post(with_secret))
+            .route("/webhooks/{account}", post(without_secret).get(tried))
+            .route("/webhooks/{account}/{secret}", post(with_secret).get(tried_with_secret))
             .fallback(unknown_path)
             .with_state(Arc::clone(&webhooks));
         let ended = CancellationToken::new();
@@ -251,8 +251,20 @@ async fn with_secret(
     receive::receive(&webhooks, &peer, called, request).await
 }
 
-async fn unknown_path() -> Result<Response, Infallible> {
-    Ok(json(StatusCode::NOT_FOUND, vendors::UNKNOWN_ACCOUNT_ANSWER))
+/// GET and HEAD.
+async fn tried(State(webhooks): State<Arc<Webhooks>>, Path(account): Path<String>) -> Response {
+    receive::tried(&webhooks, &receive::called(&webhooks, &account, None))
+}
+
+async fn tried_with_secret(
+    State(webhooks): State<Arc<Webhooks>>,
+    Path((account, secret)): Path<(String, String)>,
+) -> Response {
+    receive::tried(&webhooks, &receive::called(&webhooks, &account, Some(&secret)))
+}
+
+async fn unknown_path() -> Response {
+    receive::unknown_account()
 }
 
 /// A JSON answer.
@@ -271,6 +283,7 @@ pub(super) fn status(answer: Answer) -> StatusCode {
         Answer::SourceNotAllowed => StatusCode::FORBIDDEN,
         Answer::Malformed => StatusCode::BAD_REQUEST,
         Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Answer::UnknownEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Answer::SignatureNotTried | Answer::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

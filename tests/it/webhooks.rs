@@ -1,6 +1,7 @@
 //! Webhooks in, seen from outside: what is posted, what is answered, what lies in the topics.
 
 mod answers;
+mod bodies;
 mod drill;
 mod events;
 mod limits;
@@ -18,6 +19,7 @@ use crate::support::{app::Options, suite::Suite};
 
 pub(crate) fn register(suite: &mut Suite) {
     answers::register(suite);
+    bodies::register(suite);
     drill::register(suite);
     spool::register(suite);
     events::register(suite);

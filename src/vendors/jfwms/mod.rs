@@ -115,6 +115,7 @@ impl Vendor for Jfwms {
             Answer::SourceNotAllowed => (10010, "this address may not send webhooks here"),
             Answer::Malformed => (10001, "not a JSON object with exactly one data"),
             Answer::TooLarge => (10001, "the webhook is too large"),
+            Answer::UnknownEncoding => (10001, "the content encoding is not gzip or deflate"),
             Answer::SignatureNotTried => (1, "not checked, please send it again"),
             Answer::Unavailable => (1, "not stored yet, please send it again"),
         };

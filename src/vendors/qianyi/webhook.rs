@@ -3,8 +3,6 @@
 //! What is signed is the text of `bizParam`, so that text is verified before anything in it is
 //! believed, and exactly that text is decoded.
 
-use std::str;
-
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -43,9 +41,9 @@ impl Frame {
             }
             return Ok(frame);
         }
-        let body = str::from_utf8(&received.body).map_err(|_| Refusal::NotJson)?;
+        let body = received.text()?;
         json::well_formed(body)?;
-        for (name, raw) in json::members(body).ok_or(Refusal::NotJson)? {
+        for (name, raw) in json::members(body).ok_or(Refusal::NotAnObject)? {
             frame.put(&name, || text_of(raw), || raw.to_owned())?;
         }
         Ok(frame)
@@ -104,14 +102,18 @@ pub(super) fn verify(
     let frame = Frame::read(webhook.unverified())?;
     let [app_id, biz_param, service_type, timestamp, sign] = frame.five;
     let biz_param = biz_param.ok_or(Refusal::NoData)?;
-    json::well_formed(&biz_param)?;
+    json::well_formed(&biz_param).map_err(|malformed| match malformed {
+        Malformed::NotJson => Refusal::NotAFrame("bizParam"),
+        Malformed::TooDeep => Refusal::TooDeep,
+    })?;
     let sign = sign.filter(|sign| !sign.is_empty()).ok_or(Refusal::NoSignature)?;
     if app_id.as_deref() != Some(qianyi.app_id()) {
         return Err(Refusal::AnotherApplication);
     }
-    let service_type = service_type.filter(|t| !t.is_empty()).ok_or(Refusal::NotJson)?;
+    let service_type =
+        service_type.filter(|t| !t.is_empty()).ok_or(Refusal::NotAFrame("serviceType"))?;
     let digits = |t: &String| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-    let timestamp = timestamp.filter(digits).ok_or(Refusal::NotJson)?;
+    let timestamp = timestamp.filter(digits).ok_or(Refusal::NotAFrame("timestamp"))?;
     let signed = SignedRequest {
         app_id: qianyi.app_id(),
         biz_param: &biz_param,
@@ -190,6 +192,9 @@ pub(super) fn answer(answer: Answer) -> String {
             "not a push of appId, bizParam, serviceType, timestamp, sign",
         ),
         Answer::TooLarge => ("failure", "SYSTEM_ERROR", "the body is too large"),
+        Answer::UnknownEncoding => {
+            ("failure", "SYSTEM_ERROR", "the content encoding is not gzip or deflate")
+        }
         Answer::SignatureNotTried => ("failure", "SYSTEM_ERROR", "not checked, send it again"),
         Answer::Unavailable => ("failure", "SYSTEM_ERROR", "not taken, send it again"),
     };

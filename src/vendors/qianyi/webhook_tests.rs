@@ -333,13 +333,13 @@ fn a_frame_that_is_not_this_accounts_is_refused() {
         (vec![("sign", "0".repeat(32))], Some(Refusal::WrongSignature)),
         (vec![("timestamp", "2".to_owned())], Some(Refusal::WrongSignature)),
         (vec![("serviceType", "PUSH_ODO_ORDER".to_owned())], Some(Refusal::WrongSignature)),
-        (vec![("timestamp", "1x".to_owned())], Some(Refusal::NotJson)),
-        (vec![("timestamp", "-".to_owned())], Some(Refusal::NotJson)),
-        (vec![("serviceType", "-".to_owned())], Some(Refusal::NotJson)),
+        (vec![("timestamp", "1x".to_owned())], Some(Refusal::NotAFrame("timestamp"))),
+        (vec![("timestamp", "-".to_owned())], Some(Refusal::NotAFrame("timestamp"))),
+        (vec![("serviceType", "-".to_owned())], Some(Refusal::NotAFrame("serviceType"))),
         (vec![("appId", "OTHER".to_owned())], Some(Refusal::AnotherApplication)),
         (vec![("appId", "-".to_owned())], Some(Refusal::AnotherApplication)),
         (vec![("bizParam", "-".to_owned())], Some(Refusal::NoData)),
-        (vec![("bizParam", "{".to_owned())], Some(Refusal::NotJson)),
+        (vec![("bizParam", "{".to_owned())], Some(Refusal::NotAFrame("bizParam"))),
         (vec![("bizParam", deep)], Some(Refusal::TooDeep)),
     ] {
         let borrowed: Vec<_> = changes.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -352,9 +352,9 @@ fn a_frame_that_is_not_this_accounts_is_refused() {
     for (body, refusal) in [
         (twice.as_bytes(), Refusal::TwoData),
         (b"{}".as_slice(), Refusal::NoData),
-        (b"", Refusal::NotJson),
-        (b"[]", Refusal::NotJson),
-        (b"\xff{}", Refusal::NotJson),
+        (b"", Refusal::Empty),
+        (b"[]", Refusal::NotAnObject),
+        (b"\xff{}", Refusal::NotUtf8),
     ] {
         let result = qianyi().verify(received(body.to_vec(), None), SignatureHint::ANY);
         assert_eq!(result.err(), Some(refusal));

@@ -51,9 +51,9 @@ pub(super) fn verify(
     hint: SignatureHint,
 ) -> Result<Webhook<Verified>, Refusal> {
     let received = webhook.unverified();
-    let body = std::str::from_utf8(&received.body).map_err(|_| Refusal::NotJson)?;
+    let body = received.text()?;
     let tape = Tape::of(body)?;
-    let frame = tape.root(body).members().ok_or(Refusal::NotJson)?;
+    let frame = tape.root(body).members().ok_or(Refusal::NotAnObject)?;
     let mut with_data = frame.clone().filter(|(name, _)| name == "data");
     let data = with_data.next().ok_or(Refusal::NoData)?.1.raw();
     // With two, what was signed and what is read could be different ones.

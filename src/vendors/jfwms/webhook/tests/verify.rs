@@ -65,8 +65,9 @@ fn a_sign_is_looked_for_in_header_body_and_query() {
 fn frames_that_cannot_be_read_are_refused_before_the_signature() {
     let deep = format!(r#"{{"data":{}{}}}"#, "[".repeat(64), "]".repeat(64));
     for (body, expected) in [
-        ("", Refusal::NotJson),
-        ("[]", Refusal::NotJson),
+        ("", Refusal::Empty),
+        ("\u{feff} \n", Refusal::Empty),
+        ("[]", Refusal::NotAnObject),
         ("{\"data\":{}", Refusal::NotJson),
         ("{\"data\":{}} x", Refusal::NotJson),
         ("{\"type\":\"order\"}", Refusal::NoData),
