@@ -81,6 +81,14 @@ pub struct VendorAnswer {
     pub body: Vec<u8>,
 }
 
+impl VendorAnswer {
+    /// The body as text. Some servers begin it with a byte order mark, which is no JSON.
+    pub fn text(&self) -> Option<&str> {
+        let text = std::str::from_utf8(&self.body).ok()?;
+        Some(text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+}
+
 impl fmt::Debug for VendorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VendorAnswer")

@@ -9,6 +9,7 @@ mod country;
 pub mod encoding;
 mod event;
 pub mod json;
+mod number;
 mod record;
 mod reply;
 mod secret;
@@ -23,6 +24,7 @@ pub use call::{
 pub use command::{Command, Operation};
 pub use country::is_country;
 pub use event::{Event, EventId, EventType, Unrecognized};
+pub use number::whole;
 pub(crate) use record::avro_fields;
 pub use record::{Datum, Field, Record};
 pub use reply::{CommandReply, ReplyCategory, ReplyStatus};

@@ -9,7 +9,7 @@ use super::{
     json::{Members, text, text_or_number},
 };
 use crate::{
-    domain::{Body, Method, PlannedCall, Secret, TokenRefusal, Tokens, VendorAnswer},
+    domain::{Body, Method, PlannedCall, Secret, TokenRefusal, Tokens, VendorAnswer, whole},
     vendors::TokenCalls,
 };
 
@@ -96,7 +96,11 @@ impl TokenCalls for Jfwms {
 
         let access_token = member("accessToken").ok_or_else(|| missing("accessToken"))?;
         let known_user = previous.map(|tokens| tokens.user_id.as_str()).filter(|id| !id.is_empty());
+        // 8.0 is the user 8; a text is taken as it is.
         let user_id = member("userId")
+            .map(|id| {
+                whole(&id).filter(|_| id.contains(['.', 'e', 'E'])).map_or(id, |id| id.to_string())
+            })
             .or_else(|| known_user.map(str::to_owned))
             .ok_or_else(|| missing("userId"))?;
         // Calls would go to another seller's stock from here on.
@@ -140,7 +144,7 @@ fn get(path: &str, query: Vec<(&'static str, String)>) -> PlannedCall {
 /// They differ so much in size that they cannot be confused. What is no positive number says
 /// nothing.
 fn expiry(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let number: i64 = text.trim().parse().ok().filter(|number| *number > 0)?;
+    let number = whole(text.trim()).filter(|number| *number > 0)?;
     if number > 1_000_000_000_000 {
         Timestamp::from_millisecond(number).ok()
     } else if number > 1_000_000_000 {
@@ -300,8 +304,11 @@ mod tests {
             assert_eq!(names(&call), expected);
             assert_eq!(call.method, Method::Get);
         }
-        let code = vendor.read_code(&answer(200, r#"{"code":0,"data":"k1"}"#)).unwrap();
-        assert_eq!(code.expose(), "k1");
+        for zero in ["0", "0.0", "\"0\"", "0e3"] {
+            let body = format!("\u{feff}{{\"code\":{zero},\"data\":\"k1\"}}");
+            let code = vendor.read_code(&answer(200, &body)).unwrap();
+            assert_eq!(code.expose(), "k1");
+        }
     }
 
     #[test]

@@ -4,9 +4,8 @@
 //! whether the work was done. A business failure comes inside an outer success, sometimes without
 //! a code, so success is both of them good.
 
-use std::str;
-
 use super::json::{self, Members};
+use crate::domain::{VendorAnswer, whole};
 
 /// What an answer's body says.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,8 +42,8 @@ impl Success {
 }
 
 /// Reads an answer's body.
-pub(super) fn read(body: &[u8]) -> Reading {
-    let Some(outer) = str::from_utf8(body).ok().and_then(json::members) else {
+pub(super) fn read(answer: &VendorAnswer) -> Reading {
+    let Some(outer) = answer.text().and_then(json::members) else {
         return Reading::Unreadable;
     };
     let state = text(&outer, "state");
@@ -92,9 +91,10 @@ fn failed(inner: &Members<'_>) -> bool {
         || code(inner).is_some()
 }
 
-/// The code, if it is one: the guide shows "0" for success, real answers an empty text.
+/// The code, if it is one: the guide shows "0" for success, real answers an empty text; a zero is one
+/// however it is written.
 fn code(members: &Members<'_>) -> Option<String> {
-    text(members, "errorCode").filter(|code| code != "0")
+    text(members, "errorCode").filter(|code| whole(code.trim()) != Some(0))
 }
 
 /// A member's text, unless it is empty.
@@ -104,7 +104,41 @@ pub(super) fn text(members: &Members<'_>, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn read_bytes(body: &[u8]) -> Reading {
+        read(&VendorAnswer { status: 200, retry_after: None, date: None, body: body.to_vec() })
+    }
+
+    /// Zero is success however it is written, in both envelopes; nothing else is.
+    #[test]
+    fn a_code_is_zero_however_it_is_written() {
+        for (code, success) in [
+            ("0", true),
+            ("0.0", true),
+            ("0e0", true),
+            ("-0.00", true),
+            ("\"0\"", true),
+            ("\"0.0\"", true),
+            ("\"\"", true),
+            ("null", true),
+            ("0.1", false),
+            ("10", false),
+            ("\"0x0\"", false),
+            ("\"zero\"", false),
+        ] {
+            let outer = format!(r#"{{"state":"success","errorCode":{code},"bizContent":"{{}}"}}"#);
+            let inner = json!({"state": "success", "errorCode": "HERE"}).to_string();
+            let inner = inner.replace("\"HERE\"", code);
+            let inner = json!({"state": "success", "bizContent": inner}).to_string();
+            for body in [outer, inner] {
+                let is_success = matches!(read_bytes(body.as_bytes()), Reading::Success(_));
+                assert_eq!(is_success, success, "{body}");
+            }
+        }
+    }
 
     /// Answers as the vendor's documents and captured traffic show them.
     #[test]
@@ -160,8 +194,10 @@ mod tests {
             ("<html>", Reading::Unreadable),
             ("", Reading::Unreadable),
         ] {
-            assert_eq!(read(body.as_bytes()), reading, "{body}");
+            for body in [body.to_owned(), format!("\u{feff}{body}")] {
+                assert_eq!(read_bytes(body.as_bytes()), reading, "{body}");
+            }
         }
-        assert_eq!(read(b"\xff"), Reading::Unreadable);
+        assert_eq!(read_bytes(b"\xff"), Reading::Unreadable);
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn classify(
     answer: &VendorAnswer,
 ) -> Result<Success, Box<Verdict>> {
     let retry_after = answer.retry_after;
-    let reading = answer::read(&answer.body);
+    let reading = answer::read(answer);
     let throttled = answer.status == 429 || (answer.status == 503 && retry_after.is_some());
     let unsaid = || Details {
         vendor_message: Some(format!("HTTP {} without Qianyi's answer", answer.status)),

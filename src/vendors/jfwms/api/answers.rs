@@ -13,7 +13,7 @@ use super::{
     asn, order,
 };
 use crate::domain::{
-    Command, Details, Effect, LookUp, ReplyCategory, TokenRefusal, VendorAnswer, Verdict,
+    Command, Details, Effect, LookUp, ReplyCategory, TokenRefusal, VendorAnswer, Verdict, whole,
 };
 
 /// `{code, message, data, requestId}`.
@@ -27,12 +27,13 @@ struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     /// Reads an answer's body; `None` where it is not the vendor's.
-    fn read(body: &'a [u8]) -> Option<Self> {
-        let body = std::str::from_utf8(body).ok().filter(|body| !too_deep(body))?;
+    fn read(answer: &'a VendorAnswer) -> Option<Self> {
+        let body = answer.text().filter(|body| !too_deep(body))?;
         let members = Members::read(body).ok()?;
-        // The samples show a number; a text with the number is taken too.
+        // The samples show a number; a text with the number is taken too, and what it is decides,
+        // not how it is written: an order whose answer says 0.0 is in place.
         let code = members.get("code").and_then(text_or_number)?;
-        let number = code.trim().parse();
+        let number = whole(code.trim());
         let data = members.get("data").filter(|raw| *raw != "null");
         let owned = |name| members.get(name).and_then(text_or_number).map(Cow::into_owned);
         let details = Details {
@@ -42,7 +43,7 @@ impl<'a> Envelope<'a> {
             result: data.map(str::to_owned),
             ..Details::default()
         };
-        Some(Self { code: number.ok(), details, data })
+        Some(Self { code: number, details, data })
     }
 
     fn known(&self) -> Option<Code> {
@@ -75,7 +76,7 @@ pub(in super::super) fn judge(command: &Command, answer: &VendorAnswer) -> Verdi
 }
 
 fn verdict(asked: Asked<'_>, answer: &VendorAnswer) -> Verdict {
-    let Some(envelope) = Envelope::read(&answer.body) else {
+    let Some(envelope) = Envelope::read(answer) else {
         return by_status(asked, answer, Details::default());
     };
     let known = envelope.known();
@@ -279,7 +280,7 @@ fn found(vendor: &Jfwms, command: &Command, mut details: Details) -> LookUp {
     // nowhere, so only a word that says it is believed.
     let status = text_of(&document, "status");
     let cancelled = match own_number {
-        "orderNo" => status.as_deref() == Some("9"),
+        "orderNo" => status.as_deref().and_then(|status| whole(status.trim())) == Some(9),
         _ => status.as_deref().is_some_and(says_cancelled),
     };
     LookUp::Found { details, differences, compared, cancelled }
@@ -333,7 +334,7 @@ fn as_text(value: &Value) -> Option<String> {
 /// `data` of an answer to a token call.
 pub(in super::super) fn token_data(answer: &VendorAnswer) -> Result<String, TokenRefusal> {
     let status = answer.status;
-    let Some(envelope) = Envelope::read(&answer.body) else {
+    let Some(envelope) = Envelope::read(answer) else {
         return Err(match status {
             429 | 500..=599 => TokenRefusal::Transient(format!("HTTP {status}")),
             _ => TokenRefusal::Unreadable(format!(

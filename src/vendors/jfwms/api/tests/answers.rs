@@ -47,6 +47,15 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
     for (kind, status, retry_after, body, expected) in [
         ("create-order", 200, None, code("0"), "succeeded"),
         ("create-order", 200, None, code("\"0\""), "succeeded"),
+        ("create-order", 200, None, code("0.0"), "succeeded"),
+        ("create-order", 200, None, code("\" 0.00 \""), "succeeded"),
+        ("create-order", 200, None, code("0e0"), "succeeded"),
+        ("create-order", 200, None, format!("\u{feff}{}", code("0")), "succeeded"),
+        ("create-order", 200, None, code("50019.0"), "duplicate"),
+        ("create-order", 200, None, code("5.0019E4"), "duplicate"),
+        ("create-order", 200, None, code("\"50019.00\""), "duplicate"),
+        ("create-order", 200, None, code("0.5"), "refused Refused"),
+        ("create-order", 200, None, code("1e999999999"), "refused Refused"),
         ("create-order", 200, None, code("50019"), "duplicate"),
         ("create-order", 500, None, code("50019"), "duplicate"),
         ("create-order", 200, None, code("\"50026\""), "refused OutOfStock"),
@@ -283,6 +292,7 @@ fn a_look_up_that_finds_nothing_proves_nothing() {
         assert_eq!(judged(200, body), absent, "{body}");
     }
     assert!(matches!(judged(200, r#"{"code":0,"data":[{},{}]}"#), LookUp::Ambiguous(_)));
+    assert!(matches!(judged(200, r#"{"code":0.0,"data":[{},{}]}"#), LookUp::Ambiguous(_)));
     for (status, body, expected) in [
         (500, "", "transient None"),
         (200, r#"{"code":50038}"#, "transient None"),
