@@ -97,23 +97,23 @@ impl ClientSettings {
     /// `message.timeout.ms` lies below `timeout` because librdkafka reports a failure up to a
     /// second late, and its default of 300 s would outlive every HTTP caller.
     pub fn producer(&self, timeout: Duration) -> ClientConfig {
-        self.lingering_producer(timeout, "0")
+        self.lingering_producer(timeout, "0", self.largest_record.max(MESSAGE_BYTES))
     }
 
-    /// The same for replies: a key's next command does not wait for the one before to be confirmed,
+    /// The same for replies, whose topics have the broker's limit: a key's next command does not wait for the one before to be confirmed,
     /// and a request for every single one costs more processor time than its call, here and at the
     /// broker.
     pub fn reply_producer(&self, timeout: Duration) -> ClientConfig {
-        self.lingering_producer(timeout, "5")
+        self.lingering_producer(timeout, "5", MESSAGE_BYTES)
     }
 
     /// The same for what comes while others are on their way: see `Publisher::gathering`. Under load
     /// the next record is there long before the half millisecond is over, and sends them all.
     pub fn gathering_producer(&self, timeout: Duration) -> ClientConfig {
-        self.lingering_producer(timeout, "0.5")
+        self.lingering_producer(timeout, "0.5", self.largest_record.max(MESSAGE_BYTES))
     }
 
-    fn lingering_producer(&self, timeout: Duration, linger_ms: &str) -> ClientConfig {
+    fn lingering_producer(&self, timeout: Duration, linger_ms: &str, largest: u64) -> ClientConfig {
         let mut config = self.common();
         let message_timeout =
             timeout.saturating_sub(Duration::from_millis(1_500)).max(timeout / 2).as_millis();
@@ -122,7 +122,7 @@ impl ClientSettings {
             .set("linger.ms", linger_ms)
             // The broker's limit holds for what it receives; the client's must not be below it, or
             // the largest webhooks never reach the broker. `batch.size` still ends a batch at 1 MB.
-            .set("message.max.bytes", self.largest_record.max(MESSAGE_BYTES).to_string())
+            .set("message.max.bytes", largest.to_string())
             // How long a missing topic is taken for one that is just being made. A command that
             // names a reply topic that does not exist would wait the default of 30 s.
             .set("topic.metadata.propagation.max.ms", "5000")

@@ -194,10 +194,10 @@ pub(super) fn read(
 fn asn(t: &'static EventType, e: Envelope, mut from: Reader<'_>) -> Result<Event, Unrecognized> {
     let Time { instant, local } = from.time("finishedTime");
     let record = read!(Asn, e, from, {
-        asn_number: from.text("asnNumber")?,
-        custom_number: from.text("customNumber")?,
-        track_number: from.text("trackNumber")?,
-        status: from.text("status")?,
+        asn_number: from.text("asnNumber"),
+        custom_number: from.text("customNumber"),
+        track_number: from.text("trackNumber"),
+        status: from.text("status"),
         finished_time: instant,
         finished_time_local: local,
         sku_list: from.objects("skuList", asn_line)?,
@@ -210,17 +210,17 @@ fn asn(t: &'static EventType, e: Envelope, mut from: Reader<'_>) -> Result<Event
 
 fn asn_line(mut from: Reader<'_>) -> Result<AsnLine, Unrecognized> {
     Ok(AsnLine {
-        sku: from.text("sku")?,
-        quantity: from.long("quantity")?,
-        good_num: from.long("goodNum")?,
-        damage_num: from.long("damageNum")?,
-        batch_no: from.text("batchNo")?,
-        mfg_date: from.text("mfgDate")?,
-        exp_date: from.text("expDate")?,
-        origin_country: from.text("originCountry")?,
-        barcode: from.text("barcode")?,
-        api_custom: from.text("apiCustom")?,
-        sku_notes: from.text("skuNotes")?,
+        sku: from.text("sku"),
+        quantity: from.long("quantity"),
+        good_num: from.long("goodNum"),
+        damage_num: from.long("damageNum"),
+        batch_no: from.text("batchNo"),
+        mfg_date: from.text("mfgDate"),
+        exp_date: from.text("expDate"),
+        origin_country: from.text("originCountry"),
+        barcode: from.text("barcode"),
+        api_custom: from.text("apiCustom"),
+        sku_notes: from.text("skuNotes"),
         extra: from.extra(),
     })
 }
@@ -232,13 +232,13 @@ fn sales_order_shipping(
 ) -> Result<Event, Unrecognized> {
     let Time { instant, local } = from.time("shippingTime");
     let record = read!(SalesOrderShipping, e, from, {
-        order_number: from.text("orderNumber")?,
-        online_order_number: from.text("onlineOrderNumber")?,
-        tracking_number: from.text("trackingNumber")?,
-        carrier: from.text("carrier")?,
+        order_number: from.text("orderNumber"),
+        online_order_number: from.text("onlineOrderNumber"),
+        tracking_number: from.text("trackingNumber"),
+        carrier: from.text("carrier"),
         shipping_time: instant,
         shipping_time_local: local,
-        status: from.text("status")?,
+        status: from.text("status"),
     });
     let number = number(
         ["orderNumber", "onlineOrderNumber"],
@@ -253,10 +253,10 @@ fn return_order(
     mut from: Reader<'_>,
 ) -> Result<Event, Unrecognized> {
     let record = read!(ReturnOrder, e, from, {
-        return_number: from.text("returnNumber")?,
-        order_number: from.text("orderNumber")?,
-        online_order_number: from.text("onlineOrderNumber")?,
-        status: from.text("status")?,
+        return_number: from.text("returnNumber"),
+        order_number: from.text("orderNumber"),
+        online_order_number: from.text("onlineOrderNumber"),
+        status: from.text("status"),
         return_sku_list: from.objects("returnSkuList", return_line)?,
     });
     let number = number(
@@ -268,9 +268,9 @@ fn return_order(
 
 fn return_line(mut from: Reader<'_>) -> Result<ReturnOrderLine, Unrecognized> {
     Ok(ReturnOrderLine {
-        sku: from.text("sku")?,
-        order_sku_id: from.text("orderSkuId")?,
-        quantity: from.long("quantity")?,
+        sku: from.text("sku"),
+        order_sku_id: from.text("orderSkuId"),
+        quantity: from.long("quantity"),
         extra: from.extra(),
     })
 }
@@ -281,11 +281,11 @@ fn tracking_package(
     mut from: Reader<'_>,
 ) -> Result<Event, Unrecognized> {
     let record = read!(TrackingPackage, e, from, {
-        order_number: from.text("orderNumber")?,
-        online_order_id: from.text("onlineOrderId")?,
-        tracking_number: from.text("trackingNumber")?,
-        carrier: from.text("carrier")?,
-        status: from.text("status")?,
+        order_number: from.text("orderNumber"),
+        online_order_id: from.text("onlineOrderId"),
+        tracking_number: from.text("trackingNumber"),
+        carrier: from.text("carrier"),
+        status: from.text("status"),
     });
     let number =
         number(["orderNumber", "onlineOrderId"], [&record.order_number, &record.online_order_id])?;
@@ -295,15 +295,15 @@ fn tracking_package(
 fn odo(t: &'static EventType, e: Envelope, mut from: Reader<'_>) -> Result<Event, Unrecognized> {
     let Time { instant, local } = from.time("shippingTime");
     let record = read!(Odo, e, from, {
-        number: from.text("number")?,
-        custom_number: from.text("customNumber")?,
-        track_number: from.text("trackNumber")?,
-        warehouse_name: from.text("warehouseName")?,
-        r#type: from.text("type")?,
-        status: from.text("status")?,
+        number: from.text("number"),
+        custom_number: from.text("customNumber"),
+        track_number: from.text("trackNumber"),
+        warehouse_name: from.text("warehouseName"),
+        r#type: from.text("type"),
+        status: from.text("status"),
         shipping_time: instant,
         shipping_time_local: local,
-        carrier: from.text("carrier")?,
+        carrier: from.text("carrier"),
         sku_list: from.objects("skuList", odo_line)?,
     });
     let number = number(["number", "customNumber"], [&record.number, &record.custom_number])?;
@@ -312,11 +312,11 @@ fn odo(t: &'static EventType, e: Envelope, mut from: Reader<'_>) -> Result<Event
 
 fn odo_line(mut from: Reader<'_>) -> Result<OdoLine, Unrecognized> {
     Ok(OdoLine {
-        sku: from.text("sku")?,
-        title: from.text("title")?,
-        quantity: from.long("quantity")?,
-        unavailable_quantity: from.long("unavailableQuantity")?,
-        api_custom: from.text("apiCustom")?,
+        sku: from.text("sku"),
+        title: from.text("title"),
+        quantity: from.long("quantity"),
+        unavailable_quantity: from.long("unavailableQuantity"),
+        api_custom: from.text("apiCustom"),
         extra: from.extra(),
     })
 }

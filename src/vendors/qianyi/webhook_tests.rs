@@ -255,8 +255,13 @@ fn what_does_not_decode_says_why() {
         ),
         (
             "PUSH_ASN_ORDER",
-            r#"{"asnNumber":"A","skuList":[{"sku":"x"},{"quantity":1.5}]}"#,
-            undecodable("skuList[1].quantity: a whole number is expected"),
+            r#"{"asnNumber":{"a":1},"skuList":[{"sku":"x"}]}"#,
+            undecodable("none of asnNumber, customNumber is given"),
+        ),
+        (
+            "PUSH_ASN_ORDER",
+            r#"{"asnNumber":"A","skuList":[{"sku":"x"},5]}"#,
+            undecodable("skuList[1]: not a JSON object"),
         ),
         (
             "PUSH_ODO_ORDER",

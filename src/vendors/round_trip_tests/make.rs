@@ -45,7 +45,7 @@ const STOCK: &[(&str, Kind)] = &[
 ];
 
 const DOCUMENT: &[(&str, Kind)] =
-    &[("documentNo", Text), ("warehouseCode", Text), ("finishTime", Time), ("userId", Text)];
+    &[("documentNo", Number), ("warehouseCode", Text), ("finishTime", Time), ("userId", Text)];
 
 const fn document(name: &'static str) -> Form {
     Form { name, members: DOCUMENT, lines: Some(("skuList", STOCK)) }
@@ -55,13 +55,18 @@ const fn document(name: &'static str) -> Form {
 pub(super) const JFWMS: &[Form] = &[
     Form {
         name: "order",
-        members: &[("erpNo", Text), ("warehouseCode", Text), ("status", Status), ("userId", Text)],
+        members: &[
+            ("erpNo", Number),
+            ("warehouseCode", Text),
+            ("status", Status),
+            ("userId", Text),
+        ],
         lines: Some(("skuList", STOCK)),
     },
     Form {
         name: "storage",
         members: &[
-            ("erpNo", Text),
+            ("erpNo", Number),
             ("warehouseCode", Text),
             ("putawayNo", Text),
             ("finishTime", Time),
@@ -81,12 +86,17 @@ pub(super) const JFWMS: &[Form] = &[
     },
     Form {
         name: "return",
-        members: &[("erpNo", Text), ("warehouseCode", Text), ("status", Status), ("userId", Text)],
+        members: &[
+            ("erpNo", Number),
+            ("warehouseCode", Text),
+            ("status", Status),
+            ("userId", Text),
+        ],
         lines: Some(("skuList", &[("sku", RequiredText), ("num", RequiredLong), ("badNum", Long)])),
     },
     Form {
         name: "orderIntercept",
-        members: &[("erpNo", Text), ("status", Status), ("userId", Text)],
+        members: &[("erpNo", Number), ("status", Status), ("userId", Text)],
         lines: None,
     },
     document("inventoryCount"),
@@ -210,8 +220,20 @@ const TEXTS: &[&str] = &[
 ];
 /// Texts that are none: they can only be kept as they came.
 const HALVES: &[&str] = &[r#""\ud83d""#, r#""x\udc00y""#];
-const LONGS: &[&str] =
-    &["3", "-1", "0", r#""5""#, r#""007""#, r#"" 12 ""#, "-0", "9223372036854775807", r#""+4""#];
+const LONGS: &[&str] = &[
+    "3",
+    "-1",
+    "0",
+    r#""5""#,
+    r#""007""#,
+    r#"" 12 ""#,
+    "-0",
+    "9223372036854775807",
+    r#""+4""#,
+    "26.0",
+    "1.0E+2",
+    r#""26.00""#,
+];
 const TIMES: &[&str] = &[
     r#""2025-02-07T08:07:56.908""#,
     r#""2025-02-07 08:07:56""#,
@@ -349,7 +371,9 @@ impl Maker {
             if self.choose(6) == 1 {
                 members.push((name, self.any(1)));
             }
-            let value = if spoilt && self.choose(8) == 1 { self.any(1) } else { self.known(*kind) };
+            // A record can live without a member that is not needed, whatever its value is.
+            let odd = if needed { spoilt && self.choose(8) == 1 } else { self.choose(5) == 1 };
+            let value = if odd { self.any(2) } else { self.known(*kind) };
             members.push((name, value));
         }
         members.extend(lines);

@@ -10,7 +10,10 @@ use jiff::{civil::DateTime, tz::TimeZone};
 use crate::domain::{
     Unrecognized,
     json::{Kind, Members, Value},
+    whole,
 };
+
+use crate::vendors::bounds;
 
 /// Further members by name, values as JSON text.
 pub(super) type Extra = BTreeMap<String, String>;
@@ -122,68 +125,69 @@ impl<'a> Fields<'a> {
         self.left.retain(|(name, value)| !unwanted(name, *value));
     }
 
-    /// A text, number or null as text: ids, which the samples write either way.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Unrecognized> {
-        match self.given(name) {
-            None => Ok(None),
-            Some(value) => match value.text_or_number() {
-                Some(text) => Ok(Some(text.into_owned())),
-                None => Err(self.wrong(name, "a text or a number", value)),
-            },
+    /// A text, number or null as text: ids, which the samples write either way. Anything else stays in
+    /// `extra`: a record can live without it.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        let value = self.given(name)?;
+        let text = value.text_or_number().map(Cow::into_owned);
+        if text.is_none() {
+            self.keep(name, value);
         }
+        text
     }
 
     /// A text that may not be missing.
     pub(super) fn required_text(&mut self, name: &'static str) -> Result<String, Unrecognized> {
-        let text = self.text(name)?;
-        text.ok_or_else(|| self.missing(name))
+        let value = self.given(name).ok_or_else(|| self.missing(name))?;
+        let text = value.text_or_number().map(Cow::into_owned);
+        text.ok_or_else(|| self.wrong(name, "a text or a number", value))
     }
 
     /// `status`: the storage sample writes null as the text `"null"`.
-    pub(super) fn status(&mut self) -> Result<Option<String>, Unrecognized> {
-        Ok(self.text("status")?.filter(|status| status != "null"))
+    pub(super) fn status(&mut self) -> Option<String> {
+        self.text("status").filter(|status| status != "null")
     }
 
-    /// A whole number, as a number or as text.
-    pub(super) fn long(&mut self, name: &'static str) -> Result<Option<i64>, Unrecognized> {
-        let Some(found) = self.given(name) else { return Ok(None) };
-        let number = found.text_or_number();
-        let number = number.ok_or_else(|| self.wrong(name, "an integer", found))?;
-        // Nearly always: a number as we would write it, short enough for any sum of its digits.
-        if let Some(value) = short_and_plain(number.as_bytes()) {
-            return Ok(Some(value));
-        }
-        let Ok(value) = number.trim().parse::<i64>() else {
-            return Err(self.wrong(name, "an integer of 64 bits", found));
-        };
-        if !is_plain(&number) {
+    /// A whole number, as a number or as text, however it is written. What is none stays in `extra`.
+    pub(super) fn long(&mut self, name: &'static str) -> Option<i64> {
+        let found = self.given(name)?;
+        let value = self.whole_number(name, found);
+        if value.is_none() {
             self.keep(name, found);
         }
-        Ok(Some(value))
+        value
     }
 
     /// A whole number that may not be missing.
     pub(super) fn required_long(&mut self, name: &'static str) -> Result<i64, Unrecognized> {
-        let value = self.long(name)?;
-        value.ok_or_else(|| self.missing(name))
+        let found = self.given(name).ok_or_else(|| self.missing(name))?;
+        let value = self.whole_number(name, found);
+        value.ok_or_else(|| self.wrong(name, "an integer of 64 bits", found))
     }
 
-    /// A time without a zone, in milliseconds as if it were UTC (Avro's local-timestamp-millis).
-    pub(super) fn local_time(&mut self, name: &'static str) -> Result<Option<i64>, Unrecognized> {
-        let Some(value) = self.given(name) else { return Ok(None) };
-        if value.raw() == "\"\"" {
+    /// The number of a value; what its text says beyond the number stays in `extra`.
+    fn whole_number(&mut self, name: &'static str, found: Value<'a>) -> Option<i64> {
+        let number = found.text_or_number()?;
+        // Nearly always: a number as we would write it, short enough for any sum of its digits.
+        if let Some(value) = short_and_plain(number.as_bytes()) {
+            return Some(value);
+        }
+        let value = whole(number.trim())?;
+        if !is_plain(&number) {
+            self.keep(name, found);
+        }
+        Some(value)
+    }
+
+    /// A time without a zone, in milliseconds as if it were UTC (Avro's local-timestamp-millis). One in
+    /// another form says something else (a moment, a day), and stays in `extra`.
+    pub(super) fn local_time(&mut self, name: &'static str) -> Option<i64> {
+        let value = self.given(name)?;
+        let time = local_time(value);
+        if time.as_ref().is_none_or(|time| !time.exact) {
             self.keep(name, value);
-            return Ok(None);
         }
-        match local_time(value) {
-            Some(time) => {
-                if !time.exact {
-                    self.keep(name, value);
-                }
-                Ok(Some(time.millis))
-            }
-            None => Err(self.wrong(name, "a time such as 2025-02-07T08:07:56.908", value)),
-        }
+        time.map(|time| time.millis)
     }
 
     /// The lines of a document; missing and null mean none.
@@ -241,7 +245,7 @@ impl<'a> Fields<'a> {
     /// where that is a field of the record or taken.
     pub(super) fn extra_with_frame(mut self, mut frame: Self) -> Extra {
         let mut extra = self.extra();
-        for (mut name, value) in frame.extra() {
+        for (mut name, value) in bounds::of_frame(frame.extra()) {
             while extra.contains_key(&name) || self.names.contains(&name.as_str()) {
                 name.insert_str(0, "$.");
             }

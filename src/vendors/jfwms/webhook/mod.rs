@@ -14,10 +14,14 @@ mod tests;
 
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Jfwms, sign::WebhookForm};
+use super::{
+    Jfwms,
+    sign::{WebhookForm, compact},
+};
 use crate::domain::{
-    Content, EventId, EventType, Refusal, SignatureHint, Unverified, Verified, Webhook,
-    json::{Malformed, Members, Tape},
+    AccountName, Content, EventId, EventType, Refusal, SignatureHint, Unverified, Verified,
+    Webhook,
+    json::{Kind, Malformed, Members, Tape, Value},
 };
 
 pub(super) use records::decode;
@@ -68,12 +72,7 @@ pub(super) fn verify(
     // no text is a type that we do not know.
     let type_name = frame.clone().filter(|(name, _)| name == "type").last();
     let type_name = type_name.and_then(|(_, value)| value.text()).unwrap_or_default().into_owned();
-    let identifying: Vec<_> = frame
-        .filter(|(name, _)| name != "timestamp" && !vendor.is_sign_name(name))
-        .map(|(name, value)| (name, value.raw()))
-        .collect();
-    let identifying = identifying.iter().map(|(name, raw)| (name.as_ref(), *raw));
-    let event_id = EventId::of(&received.account, &type_name, identifying);
+    let event_id = event_id(&received.account, &type_name, frame);
     let state = Verified {
         form: form.name(),
         type_name,
@@ -82,6 +81,27 @@ pub(super) fn verify(
         content: Content::Json(tape),
     };
     Ok(webhook.verified(state))
+}
+
+/// The id of an event: a pure function of whose event it is, the type, `data` and, of a return, the time
+/// that the guide puts beside `data`. Nothing else of the frame: whoever has one captured webhook could
+/// add a member, which no signature covers, and make a new event of it each time.
+///
+/// `data` counts as what it says: with or without blanks between tokens, as an object or as the JSON
+/// text of one, which can be forms of one signed text.
+pub(super) fn event_id(account: &AccountName, type_name: &str, frame: Members<'_>) -> EventId {
+    let last = |wanted: &str| {
+        let found = frame.clone().filter(|(name, _)| name == wanted).last();
+        found.map(|(_, value)| value).filter(|value| value.kind() != Kind::Null)
+    };
+    let data = last("data");
+    let embedded = data.and_then(Value::text);
+    let data = embedded.as_deref().or(data.map(Value::raw)).unwrap_or_default();
+    let data = compact(data);
+    let finished = (type_name == "return").then(|| last("finishTime")).flatten();
+    let finished = finished.map(|time| compact(time.raw()));
+    let finished = finished.as_deref().map(|time| ("finishTime", time));
+    EventId::of(account, type_name, [("data", data.as_ref())].into_iter().chain(finished))
 }
 
 impl From<Malformed> for Refusal {

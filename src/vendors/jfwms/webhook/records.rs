@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::{
     super::Jfwms,
-    EVENT_TYPES,
-    fields::{Extra, Fields, Names, Place, local_time},
+    EVENT_TYPES, event_id,
+    fields::{Extra, Fields, Names, Place},
 };
 use crate::domain::{
     Event, Record, Unrecognized, Verified, Webhook, avro_fields,
-    json::{Kind, Value},
+    json::{Kind, Tape, Value},
 };
 use crate::vendors::{OwnerOf, bounds};
 
@@ -167,24 +167,35 @@ pub(in super::super) fn decode(
     // The frame was read once, when it was verified, and always is an object with one `data`.
     let empty = || Unrecognized::Undecodable("the frame: expected an object".to_owned());
     let members = webhook.json().and_then(Value::members).ok_or_else(empty)?;
+    let frame_members = members.clone();
     let mut frame = Fields::new(Place::Frame, frame_names, members);
     frame.drop_where(|name, value| vendor.is_sign_name(name) && value.kind() == Kind::Text);
     frame.take("type");
     let sent_at = sent_at(&mut frame);
     let data = frame.take("data").ok_or_else(empty)?;
+    let inner = embedded(data)?;
+    let data = inner.as_ref().map_or(data, |(text, tape)| tape.root(text));
     let members = data.members().ok_or_else(|| {
         let found = data.kind().name();
         Unrecognized::Undecodable(format!("data: expected an object, found {found}"))
     })?;
     let mut data = Fields::new(Place::Data, names, members);
     let document_number = number(&data, "erpNo").or_else(|| number(&data, "documentNo"));
-    let user_id = data.text("userId")?;
+    if document_number.is_none() && !has_lines(&data) && number(&data, "putawayNo").is_none() {
+        // A vendor that nests its data a level deeper must not become a row of empty events.
+        return Err(Unrecognized::Undecodable(
+            "data: neither a document's number nor a line is in it".to_owned(),
+        ));
+    }
+    let user_id = data.text("userId");
     // Two sellers' stock is never mixed: a user that nobody configured is nobody's.
     let account = owner(user_id.as_deref()).ok_or(Unrecognized::UnknownUser)?;
 
     let received = webhook.received();
+    // Of whoever it is, at whichever account's URL it came.
+    let id = event_id(&account, &state.type_name, frame_members);
     let head = Head {
-        event_id: state.event_id.as_str().to_owned(),
+        event_id: id.as_str().to_owned(),
         account: account.as_str().to_owned(),
         sent_at: sent_at.map(Timestamp::as_millisecond),
         received_at: received.received_at.as_millisecond(),
@@ -192,7 +203,7 @@ pub(in super::super) fn decode(
     };
     Ok(Event {
         event_type,
-        id: state.event_id.clone(),
+        id,
         account,
         user_id,
         document_number,
@@ -200,6 +211,21 @@ pub(in super::super) fn decode(
         received_at: received.received_at,
         record: read(head, data, frame)?,
     })
+}
+
+/// `data` that is a JSON text: what stands in it. The signature covers the text either way.
+fn embedded(data: Value<'_>) -> Result<Option<(String, Tape)>, Unrecognized> {
+    let Some(text) = data.text() else { return Ok(None) };
+    let undecodable = |_| Unrecognized::Undecodable("data: a text that is not JSON".to_owned());
+    bounds::check(&[text.as_bytes()])?;
+    let tape = Tape::of(&text).map_err(undecodable)?;
+    Ok(Some((text.into_owned(), tape)))
+}
+
+/// Whether a list has a line.
+fn has_lines(data: &Fields<'_>) -> bool {
+    let lines = data.peek("skuList").and_then(Value::elements);
+    lines.is_some_and(|mut lines| lines.next().is_some())
 }
 
 /// The document's number, wherever the type of webhook has it; an empty one is none.
@@ -232,9 +258,9 @@ fn order(
     mut data: Fields<'_>,
     frame: Fields<'_>,
 ) -> Result<Box<dyn Record>, Unrecognized> {
-    let erp_no = data.text("erpNo")?;
-    let warehouse_code = data.text("warehouseCode")?;
-    let status = data.status()?;
+    let erp_no = data.text("erpNo");
+    let warehouse_code = data.text("warehouseCode");
+    let status = data.status();
     let lines = data.lines("skuList", STOCK_LINE, stock_line)?;
     Ok(Order::boxed(head, erp_no, warehouse_code, status, lines, data.extra_with_frame(frame)))
 }
@@ -244,18 +270,18 @@ fn storage(
     mut data: Fields<'_>,
     frame: Fields<'_>,
 ) -> Result<Box<dyn Record>, Unrecognized> {
-    let erp_no = data.text("erpNo")?;
-    let warehouse_code = data.text("warehouseCode")?;
-    let putaway_no = data.text("putawayNo")?;
-    let finish_time = data.local_time("finishTime")?;
-    let status = data.status()?;
+    let erp_no = data.text("erpNo");
+    let warehouse_code = data.text("warehouseCode");
+    let putaway_no = data.text("putawayNo");
+    let finish_time = data.local_time("finishTime");
+    let status = data.status();
     let lines = data.lines("skuList", STORAGE_LINE, |line| {
         Ok(StorageLine {
             sku: line.required_text("sku")?,
-            sku_code: line.text("skuCode")?,
+            sku_code: line.text("skuCode"),
             num: line.required_long("num")?,
-            bad_num: line.long("badNum")?,
-            this_time_num: line.long("thisTimeNum")?,
+            bad_num: line.long("badNum"),
+            this_time_num: line.long("thisTimeNum"),
             extra: line.extra(),
         })
     })?;
@@ -268,28 +294,20 @@ fn returned(
     mut data: Fields<'_>,
     mut frame: Fields<'_>,
 ) -> Result<Box<dyn Record>, Unrecognized> {
-    let erp_no = data.text("erpNo")?;
-    let warehouse_code = data.text("warehouseCode")?;
-    let status = data.status()?;
+    let erp_no = data.text("erpNo");
+    let warehouse_code = data.text("warehouseCode");
+    let status = data.status();
     let lines = data.lines("skuList", RETURN_LINE, |line| {
         Ok(ReturnLine {
             sku: line.required_text("sku")?,
             num: line.required_long("num")?,
-            bad_num: line.long("badNum")?,
+            bad_num: line.long("badNum"),
             extra: line.extra(),
         })
     })?;
     // The guide has it beside `data`, where the signature does not reach: whatever stands there
     // must not make an authentic return undecodable.
-    let given = frame.take("finishTime").filter(|value| value.kind() != Kind::Null);
-    let finish_time = given.and_then(|value| {
-        let time = local_time(value);
-        if time.as_ref().is_none_or(|time| !time.exact) {
-            frame.keep("finishTime", value);
-        }
-        time
-    });
-    let finish_time = finish_time.map(|time| time.millis);
+    let finish_time = frame.local_time("finishTime");
     let extra = data.extra_with_frame(frame);
     Ok(Return::boxed(head, erp_no, warehouse_code, status, finish_time, lines, extra))
 }
@@ -299,8 +317,8 @@ fn order_intercept(
     mut data: Fields<'_>,
     frame: Fields<'_>,
 ) -> Result<Box<dyn Record>, Unrecognized> {
-    let erp_no = data.text("erpNo")?;
-    let status = data.status()?;
+    let erp_no = data.text("erpNo");
+    let status = data.status();
     Ok(OrderIntercept::boxed(head, erp_no, status, data.extra_with_frame(frame)))
 }
 
@@ -309,9 +327,9 @@ fn stock_document(
     mut data: Fields<'_>,
     frame: Fields<'_>,
 ) -> Result<Box<dyn Record>, Unrecognized> {
-    let document_no = data.text("documentNo")?;
-    let warehouse_code = data.text("warehouseCode")?;
-    let finish_time = data.local_time("finishTime")?;
+    let document_no = data.text("documentNo");
+    let warehouse_code = data.text("warehouseCode");
+    let finish_time = data.local_time("finishTime");
     let lines = data.lines("skuList", STOCK_LINE, stock_line)?;
     let extra = data.extra_with_frame(frame);
     Ok(StockDocument::boxed(head, document_no, warehouse_code, finish_time, lines, extra))
@@ -324,10 +342,10 @@ fn stock_line(line: &mut Fields<'_>) -> Result<StockLine, Unrecognized> {
         available: line.required_long("available")?,
         locked: line.required_long("locked")?,
         non_good: line.required_long("nonGood")?,
-        total_change: line.long("totalChange")?,
-        available_change: line.long("availableChange")?,
-        locked_change: line.long("lockedChange")?,
-        non_good_change: line.long("nonGoodChange")?,
+        total_change: line.long("totalChange"),
+        available_change: line.long("availableChange"),
+        locked_change: line.long("lockedChange"),
+        non_good_change: line.long("nonGoodChange"),
         extra: line.extra(),
     })
 }

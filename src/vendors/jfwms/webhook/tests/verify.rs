@@ -165,12 +165,23 @@ fn the_event_id_is_one_for_one_webhook() {
     for (body, same) in [
         (r#"{"timestamp":2,"type":"return","finishTime":"a","data":{"erpNo":1}}"#, true),
         (r#"{"data":{"erpNo":1},"finishTime":"a","type":"return","sign":"x"}"#, true),
+        // What no signature covers and no document names makes no new event.
+        (r#"{"type":"return","finishTime":"a","data":{"erpNo":1},"x":1,"sign2":"y"}"#, true),
+        // One signed text in its other forms.
+        (r#"{"type":"return","finishTime":"a","data":{ "erpNo" : 1 }}"#, true),
+        (r#"{"type":"return","finishTime":"a","data":"{\"erpNo\":1}"}"#, true),
+        (r#"{"type":"return","finishTime":"b","finishTime":"a","data":{"erpNo":1}}"#, true),
         (r#"{"timestamp":1,"type":"return","finishTime":"b","data":{"erpNo":1}}"#, false),
+        (r#"{"timestamp":1,"type":"return","data":{"erpNo":1}}"#, false),
         (r#"{"timestamp":1,"type":"order","finishTime":"a","data":{"erpNo":1}}"#, false),
         (r#"{"timestamp":1,"type":"return","finishTime":"a","data":{"erpNo":2}}"#, false),
+        (r#"{"timestamp":1,"type":"return","finishTime":"a","data":{"erpNo":"1"}}"#, false),
     ] {
         assert_eq!(id(body) == first, same, "{body}");
     }
+    // Only a return has a documented member beside `data`.
+    let order = |more: &str| id(&format!(r#"{{"type":"order","data":{{"erpNo":1}}{more}}}"#));
+    assert_eq!(order(""), order(r#","finishTime":"c""#));
     let digest = |body: &str| verified(&vendor(""), body).state().signed_digest;
     let order = digest(r#"{"type":"order","data":{"erpNo":1}}"#);
     assert_eq!(order, digest(r#"{"data":{"erpNo":1},"type":"convert"}"#));
