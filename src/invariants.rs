@@ -145,6 +145,17 @@ fn kafka_clients_are_configured_in_one_place() {
 }
 
 #[test]
+fn kafka_clients_are_made_in_one_place() {
+    // The error of a property that is refused holds its value: only `kafka::create` removes it.
+    let words = ["from_config(", "from_config_and_context(", "create_with_context(", ".create()"];
+    for (path, code) in sources("").iter().filter(|(path, _)| !path.ends_with("kafka/client.rs")) {
+        for word in words.into_iter().chain([".create::<"]) {
+            assert!(!code.contains(word), "{}: make it with `kafka::create`", path.display());
+        }
+    }
+}
+
+#[test]
 fn the_sandbox_shares_no_code_with_the_client_it_judges() {
     let client = ["crate::vendors", "crate::api_client", "crate::domain", "crate::webhooks"];
     assert_absent("sandbox", &client, "a wrong signature would agree with itself");

@@ -10,7 +10,7 @@ use crate::{
     admin::Readiness,
     avro::{Encoders, Registry, Subject},
     config::{Config, TokenStore},
-    kafka::{Publisher, Topics},
+    kafka::{ClusterUnreachable, Publisher, Topics},
 };
 
 /// How long the start waits before it asks an absent Kafka or registry again.
@@ -78,7 +78,10 @@ async fn look_for_topics(
             let asked = tokio::task::spawn_blocking(move || Topics::fetch(&admin, KAFKA_TIMEOUT));
             match asked.await {
                 Ok(Ok(cluster)) => Ok(cluster),
-                Ok(Err(unreachable)) => Err(Attempt::Again(unreachable.to_string())),
+                Ok(Err(ClusterUnreachable::Client(error))) => Err(Attempt::Never(error.into())),
+                Ok(Err(unreachable @ ClusterUnreachable::NoAnswer { .. })) => {
+                    Err(Attempt::Again(unreachable.to_string()))
+                }
                 Err(_cancelled) => Err(Attempt::Never(StartError::Stopped)),
             }
         }

@@ -22,17 +22,18 @@ pub(super) fn run(config: Config, options: &Run) -> Result<(), CliError> {
         let signals = signals::watch(stop.clone()).map_err(CliError::failed)?;
         let work = async {
             match app::start(config, parts, stop.clone()).await {
-                Ok(running) => running.finished().await,
+                Ok(running) => running.finished().await.map_err(CliError::failed),
                 // Asked to leave while waiting for Kafka: nothing had begun, nothing is left.
                 Err(StartError::Stopped) => {
                     tracing::info!("stopped before everything had started");
                     Ok(())
                 }
-                Err(error) => Err(error.into()),
+                Err(error @ StartError::Kafka(_)) => Err(CliError::Usage(error.to_string())),
+                Err(error) => Err(CliError::failed(error)),
             }
         };
         tokio::select! {
-            done = work => done.map_err(CliError::failed),
+            done = work => done,
             never = signals => match never {},
         }
     });

@@ -35,7 +35,7 @@ use super::{
     committer::Job,
     offsets::Fetched,
 };
-use crate::kafka::{LoggingContext, ReadHeaders};
+use crate::kafka::{self, LoggingContext, ReadHeaders};
 
 /// How long a poll waits; pauses, releases and shutdown are noticed so soon.
 const POLL: Duration = Duration::from_millis(10);
@@ -197,13 +197,16 @@ pub(super) fn create(
 ) -> KafkaResult<Arc<BaseConsumer<Context>>> {
     let every = (settings.session / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
     config.set("statistics.interval.ms", every.as_millis().to_string());
-    let consumer: BaseConsumer<Context> = config.create_with_context(Context {
-        group,
-        metrics,
-        rebalances: Mutex::new(VecDeque::new()),
-        closing: AtomicBool::new(false),
-        answered: AtomicBool::new(false),
-    })?;
+    let consumer: BaseConsumer<Context> = kafka::create(
+        &config,
+        Context {
+            group,
+            metrics,
+            rebalances: Mutex::new(VecDeque::new()),
+            closing: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+        },
+    )?;
     let topics: Vec<&str> = settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
     consumer.subscribe(&topics)?;
     Ok(Arc::new(consumer))

@@ -6,24 +6,24 @@ use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::LoggingContext;
+use super::{LoggingContext, client::create};
 
 /// Kafka could not be asked.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "Kafka at {bootstrap_servers} did not answer within {}: {source}; check \
-     `kafka.bootstrap_servers`, the network and `kafka.properties`",
-    humantime::format_duration(*timeout)
-)]
-pub struct ClusterUnreachable {
-    bootstrap_servers: String,
-    timeout: Duration,
-    source: KafkaError,
+pub enum ClusterUnreachable {
+    #[error(
+        "Kafka at {bootstrap_servers} did not answer within {}: {source}; check \
+         `kafka.bootstrap_servers`, the network and `kafka.properties`",
+        humantime::format_duration(*timeout)
+    )]
+    NoAnswer { bootstrap_servers: String, timeout: Duration, source: KafkaError },
+    /// No client could be made: a file is missing, two properties contradict each other.
+    #[error("Kafka's client refuses the configuration: {0}; look into `kafka.properties`")]
+    Client(KafkaError),
 }
 
 /// What a topic looks like in the cluster.
@@ -43,14 +43,14 @@ pub struct Topics {
 impl Topics {
     /// Asks the cluster. Blocks.
     pub fn fetch(config: &ClientConfig, timeout: Duration) -> Result<Self, ClusterUnreachable> {
-        let unreachable = |source| ClusterUnreachable {
+        let unreachable = |source| ClusterUnreachable::NoAnswer {
             bootstrap_servers: config.get("bootstrap.servers").unwrap_or_default().to_owned(),
             timeout,
             source,
         };
         // A consumer that subscribes to nothing: a producer would begin to remember topics.
         let client: BaseConsumer<Quiet> =
-            BaseConsumer::from_config_and_context(config, Quiet).map_err(unreachable)?;
+            create(config, Quiet).map_err(ClusterUnreachable::Client)?;
         let metadata = client.fetch_metadata(None, timeout).map_err(unreachable)?;
         let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
         let topics = metadata
@@ -140,8 +140,7 @@ pub async fn apply(
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let admin: AdminClient<DefaultClientContext> =
-        AdminClient::from_config_and_context(config, DefaultClientContext)?;
+    let admin: AdminClient<DefaultClientContext> = create(config, DefaultClientContext)?;
     let topics: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|topic| {

@@ -23,7 +23,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
     error::KafkaError,
     message::{DeliveryResult, Header, OwnedHeaders},
@@ -31,7 +31,11 @@ use rdkafka::{
 };
 use tokio::sync::watch;
 
-use super::{ClientSettings, GroupProtocol, Headers, admin::Quiet, client::LoggingContext};
+use super::{
+    ClientSettings, GroupProtocol, Headers,
+    admin::Quiet,
+    client::{LoggingContext, create},
+};
 
 /// How long one step of a write may take: the coordinator, the reading, the commit.
 const STEP: Duration = Duration::from_secs(15);
@@ -301,7 +305,7 @@ impl Drop for LedTopic {
 }
 
 fn producer(config: &ClientConfig) -> Result<Writer, KafkaError> {
-    ThreadedProducer::from_config_and_context(config, Context)
+    create(config, Context)
 }
 
 impl Shared {
@@ -319,8 +323,7 @@ impl Shared {
     }
 
     fn assigned(&self) -> Result<BaseConsumer<Quiet>, KafkaError> {
-        let consumer: BaseConsumer<Quiet> =
-            BaseConsumer::from_config_and_context(&self.reader, Quiet)?;
+        let consumer: BaseConsumer<Quiet> = create(&self.reader, Quiet)?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(&self.topic, 0, Offset::Beginning)?;
         consumer.assign(&assignment)?;
@@ -369,7 +372,7 @@ impl Shared {
     fn lead_once(&self, config: &ClientConfig) -> Result<(), KafkaError> {
         let consumer: BaseConsumer<Leadership<'_>> = {
             // The context has to live as long as the consumer, which ends with this function.
-            BaseConsumer::from_config_and_context(config, Leadership { shared: self })?
+            create(config, Leadership { shared: self })?
         };
         consumer.subscribe(&[&self.topic])?;
         while !self.stopped() {

@@ -16,7 +16,7 @@ mod settings;
 pub use admin::{
     ApplyOutcome, ClusterUnreachable, PlannedTopic, TopicFacts, TopicState, Topics, apply, plan,
 };
-pub use client::LoggingContext;
+pub use client::{LoggingContext, create};
 pub use headers::{CloudEvent, Headers, ReadHeaders, TraceParent, printable};
 pub use led_topic::{LedTopic, Role, WriteError};
 pub use properties::{PropertyFault, PropertyOf, property_fault, property_names, try_settings};

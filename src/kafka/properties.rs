@@ -2,9 +2,15 @@
 //! is said here in words of our own, because librdkafka's own texts repeat the value, which may be a
 //! password.
 
-use rdkafka::{ClientConfig, error::KafkaError, producer::BaseProducer, types::RDKafkaConfRes};
+use rdkafka::{
+    ClientConfig,
+    consumer::BaseConsumer,
+    error::{KafkaError, KafkaResult},
+    producer::{BaseProducer, DefaultProducerContext},
+    types::RDKafkaConfRes,
+};
 
-use super::{ClientSettings, GroupProtocol};
+use super::{ClientSettings, GroupProtocol, admin::Quiet, client::create};
 
 /// Of which clients a property is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,11 +102,11 @@ fn instead_of_java(name: &str) -> Option<&'static str> {
 /// together only then. No broker is asked.
 pub fn try_settings(settings: &ClientSettings) -> Result<(), String> {
     let timeout = std::time::Duration::from_secs(5);
-    let producer = settings.producer(timeout).create::<BaseProducer>().map(drop);
-    let consumer = settings
-        .command_consumer("wms-connector", GroupProtocol::Classic)
-        .create::<rdkafka::consumer::BaseConsumer>()
-        .map(drop);
+    let producer: KafkaResult<BaseProducer> =
+        create(&settings.producer(timeout), DefaultProducerContext);
+    let consumer: KafkaResult<BaseConsumer<Quiet>> =
+        create(&settings.command_consumer("wms-connector", GroupProtocol::Classic), Quiet);
+    let (producer, consumer) = (producer.map(drop), consumer.map(drop));
     producer.and(consumer).map_err(|error| match error {
         KafkaError::ClientCreation(text) => {
             settings.without_secrets(&match unreadable_file(settings) {

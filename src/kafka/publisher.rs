@@ -13,14 +13,14 @@ use std::{
 
 use rdkafka::{
     ClientConfig, ClientContext, Message, Statistics,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Headers, LoggingContext};
+use super::{Headers, LoggingContext, client};
 
 /// A record on its way to Kafka.
 #[derive(Clone, Default)]
@@ -368,7 +368,7 @@ impl Publisher {
 fn create(config: &ClientConfig) -> Result<OwnedProducer, KafkaError> {
     let on_their_way = Arc::<AtomicUsize>::default();
     let context = Context { on_their_way: Arc::clone(&on_their_way) };
-    ThreadedProducer::from_config_and_context(config, context)
+    client::create(config, context)
         .map(|producer| OwnedProducer { producer: Some(producer), on_their_way })
 }
 

@@ -8,12 +8,11 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{ReadRecord, admin::Quiet};
+use super::{ReadRecord, admin::Quiet, client::create};
 
 /// How long one poll waits; only how soon the deadline is noticed depends on it.
 const POLL: Duration = Duration::from_millis(200);
@@ -71,8 +70,8 @@ impl RangeReader {
         topic: &str,
         timeout: Duration,
     ) -> Result<(Self, Vec<PartitionBounds>), RangeError> {
-        let consumer: BaseConsumer<Quiet> = BaseConsumer::from_config_and_context(config, Quiet)
-            .map_err(RangeError::Unreachable)?;
+        let consumer: BaseConsumer<Quiet> =
+            create(config, Quiet).map_err(RangeError::Unreachable)?;
         let metadata =
             consumer.fetch_metadata(Some(topic), timeout).map_err(RangeError::Unreachable)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);

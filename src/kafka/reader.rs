@@ -4,13 +4,12 @@ use std::{fmt, time::Duration};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
 
-use super::{Headers, ReadHeaders, admin::Quiet};
+use super::{Headers, ReadHeaders, admin::Quiet, client::create};
 
 /// A record as it was read.
 #[derive(Clone)]
@@ -82,7 +81,7 @@ impl TopicReader {
         from: From,
         timeout: Duration,
     ) -> Result<Self, KafkaError> {
-        let consumer: BaseConsumer<Quiet> = BaseConsumer::from_config_and_context(config, Quiet)?;
+        let consumer: BaseConsumer<Quiet> = create(config, Quiet)?;
         let mut assignment = TopicPartitionList::new();
         for topic in topics {
             let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
