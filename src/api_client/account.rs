@@ -1,4 +1,4 @@
-//! One account on its way out: its limits, circuit, clock and nonce, and the pass of one call.
+//! One account on its way out: its limits, circuits, clock and nonce, and the pass of one call.
 
 use std::{
     sync::{
@@ -10,11 +10,12 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{
-    breaker::{Admission, Breaker, CircuitSettings, CircuitState, Passage},
+    breaker::{CircuitSettings, CircuitState},
+    circuits::{Caller, Change, Circuits, Closed, Ending, Entrance, Entry},
     clock_offset::ClockOffset,
     errors::SendError,
     http::{BaseUrl, Exchange},
@@ -26,67 +27,65 @@ use super::{
 };
 use crate::domain::{AccountName, Tokens, VendorAnswer};
 
-/// A misconfigured account is tried again after this long: what was wrong may have been mended
-/// at the vendor (an address added to its list), which nobody tells us.
-const STOPPED_PROBE_AFTER: Duration = Duration::from_secs(60);
-
 /// A vendor's `Retry-After` holds all calls of an account at most this long; then one is tried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// The circuit of one account, shared by its calls and its tokens.
+/// The circuits of one account, shared by its calls and its tokens.
 #[derive(Debug)]
-pub(super) struct Circuit {
-    inner: Mutex<Inner>,
+pub(super) struct SharedCircuits {
+    account: AccountName,
+    inner: Mutex<Circuits>,
     changed: Notify,
-}
-
-#[derive(Debug)]
-struct Inner {
-    breaker: Breaker,
-    /// Why the account is stopped.
-    stopped: Option<String>,
-}
-
-impl Inner {
-    fn refusal(&self, until: std::time::Instant) -> SendError {
-        match &self.stopped {
-            Some(message) => SendError::Stopped { message: message.clone() },
-            None => SendError::CircuitOpen { until: Instant::from_std(until) },
-        }
-    }
 }
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-impl Circuit {
-    fn new(settings: CircuitSettings) -> Self {
-        let inner = Inner { breaker: Breaker::new(settings), stopped: None };
-        Self { inner: Mutex::new(inner), changed: Notify::new() }
+fn refused(closed: Closed) -> SendError {
+    match closed {
+        Closed::Open { until } => SendError::CircuitOpen { until: Instant::from_std(until) },
+        Closed::Parked { until, message } => {
+            SendError::Parked { until: Instant::from_std(until), message }
+        }
+        Closed::Stopped { message } => SendError::Stopped { message },
+    }
+}
+
+impl SharedCircuits {
+    fn new(account: AccountName, settings: CircuitSettings) -> Self {
+        Self { account, inner: Mutex::new(Circuits::new(settings)), changed: Notify::new() }
     }
 
+    /// The worst of them.
     pub(super) fn state(&self) -> CircuitState {
-        locked(&self.inner).breaker.state(now())
+        locked(&self.inner).state(now())
     }
 
-    fn check(&self) -> Result<(), SendError> {
-        let inner = locked(&self.inner);
-        inner.breaker.refused_until(now()).map_or(Ok(()), |until| Err(inner.refusal(until)))
+    pub(super) fn open_operations(&self) -> Vec<String> {
+        locked(&self.inner).open_operations(now())
     }
 
-    async fn enter(&self, deadline: Instant) -> Result<Passage, SendError> {
+    pub(super) fn is_open(&self, operation: &str) -> bool {
+        locked(&self.inner).is_open(operation, now())
+    }
+
+    fn check(&self, caller: Caller<'_>) -> Result<(), SendError> {
+        locked(&self.inner).check(caller, now()).map_err(refused)
+    }
+
+    async fn enter(&self, caller: Caller<'_>, deadline: Instant) -> Result<Entry, SendError> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Listening before asking: a call that ends in between is not missed.
             changed.as_mut().enable();
             {
-                let mut inner = locked(&self.inner);
-                match inner.breaker.admit(now()) {
-                    Admission::Granted(passage) => return Ok(passage),
-                    Admission::Refused { until } => return Err(inner.refusal(until)),
-                    Admission::Wait => {}
+                let mut circuits = locked(&self.inner);
+                match circuits.admit(caller, now()) {
+                    Entrance::Granted(entry) => return Ok(entry),
+                    Entrance::Refused(closed) => return Err(refused(closed)),
+                    Entrance::Wait => {}
                 }
             }
             if timeout_at(deadline, changed).await.is_err() {
@@ -96,37 +95,59 @@ impl Circuit {
         }
     }
 
-    /// Comes back when the circuit may let a call through.
-    pub(super) async fn may_open(&self) {
+    /// Comes back when the circuits may let this caller's call through.
+    #[cfg(test)]
+    pub(super) async fn may_open(&self, caller: Caller<'_>) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let Some(until) = locked(&self.inner).breaker.refused_until(now()) else { return };
+            let until = match locked(&self.inner).check(caller, now()) {
+                Ok(()) => return,
+                Err(Closed::Open { until } | Closed::Parked { until, .. }) => until,
+                Err(Closed::Stopped { .. }) => now() + Duration::from_secs(1),
+            };
             tokio::select! {
                 () = changed => {}
-                () = sleep_until(Instant::from_std(until)) => {}
+                () = tokio::time::sleep_until(Instant::from_std(until)) => {}
             }
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Circuits) -> T) -> T {
         let result = change(&mut locked(&self.inner));
         self.changed.notify_waiters();
         result
     }
 
-    /// A call outside the circuit failed.
-    pub(super) fn failed_beside(&self) {
-        self.change(|inner| inner.breaker.failed_beside(now(), None));
+    fn ended(&self, entry: &Entry, ending: Ending) {
+        let account = &self.account;
+        for change in self.change(|circuits| circuits.ended(entry, ending, now())) {
+            match change {
+                Change::Stopped(message) => {
+                    tracing::error!(%account, "account stopped: {message}");
+                }
+                Change::Parked(message) => {
+                    tracing::error!(%account, "account parked, its commands wait: {message}");
+                }
+                Change::Resumed { operation: None } => {
+                    tracing::info!(%account, "account works again");
+                }
+                Change::Resumed { operation: Some(operation) } => {
+                    tracing::info!(%account, operation, "its calls get through again");
+                }
+            }
+        }
     }
 
-    /// A person mended the account: the next call finds out.
-    pub(super) fn mended(&self) {
-        self.change(|inner| {
-            inner.stopped = None;
-            inner.breaker.probe_now(now());
-        });
+    /// A call outside the circuits failed.
+    pub(super) fn failed_beside(&self) {
+        self.change(|circuits| circuits.failed_beside(now()));
+    }
+
+    /// A person corrected the account: the next call finds out.
+    pub(super) fn corrected(&self) {
+        self.change(|circuits| circuits.corrected(now()));
     }
 }
 
@@ -140,7 +161,7 @@ pub(super) struct Account {
     pub(super) name: AccountName,
     pub(super) base: BaseUrl,
     pub(super) nonce_digits: AtomicU32,
-    pub(super) circuit: Arc<Circuit>,
+    pub(super) circuits: Arc<SharedCircuits>,
     pub(super) lines: Lines,
     pub(super) offset: Mutex<ClockOffset>,
     pub(super) tokens: Option<Arc<TokenKeeper>>,
@@ -157,10 +178,10 @@ impl Account {
         observer: Arc<dyn RequestObserver>,
     ) -> Self {
         Self {
+            circuits: Arc::new(SharedCircuits::new(name.clone(), circuit)),
             name,
             base,
             nonce_digits: AtomicU32::new(nonce_digits),
-            circuit: Arc::new(Circuit::new(circuit)),
             lines: Lines::new(limits),
             offset: Mutex::default(),
             tokens: None,
@@ -172,19 +193,19 @@ impl Account {
     /// up when the call begins ([`Lines::begin`]); dropped before, it is free again.
     pub(super) async fn pass(
         self: &Arc<Self>,
-        operation: &str,
+        caller: Caller<'_>,
         deadline: Instant,
     ) -> Result<(Place, Pass), SendError> {
-        self.circuit.check()?;
-        let place = timeout_at(deadline, self.lines.first(operation)).await.map_err(|_| {
+        self.circuits.check(caller)?;
+        let place = timeout_at(deadline, self.lines.first(caller.label)).await.map_err(|_| {
             let why = "the vendor's limit for this operation has no room before its deadline";
             SendError::NotSent(why.to_owned())
         })?;
-        let passage = self.circuit.enter(deadline).await?;
+        let entry = self.circuits.enter(caller, deadline).await?;
         let pass = Pass {
             account: Arc::clone(self),
-            operation: operation.to_owned(),
-            passage,
+            label: caller.label.to_owned(),
+            entry,
             elapsed: None,
             open: Mutex::new(true),
         };
@@ -197,8 +218,8 @@ impl Account {
 #[derive(Debug)]
 pub(super) struct Pass {
     account: Arc<Account>,
-    operation: String,
-    passage: Passage,
+    label: String,
+    entry: Entry,
     elapsed: Option<Duration>,
     open: Mutex<bool>,
 }
@@ -215,68 +236,55 @@ impl Pass {
     /// The call failed on the way.
     pub(super) fn failed(mut self, class: RequestClass, elapsed: Duration) {
         self.elapsed = Some(elapsed);
-        self.close(class, |breaker, passage| breaker.failed(passage, now(), None));
+        self.close(class, Ending::Failed { at_least: None });
     }
 
     /// The caller judged the answer. Only the first report of a call counts.
     fn report(&self, report: Report) {
         let account = &self.account;
         let class = report.class();
-        match report {
-            Report::Throttled { retry_after } | Report::Transient { retry_after } => {
+        let ending = match report {
+            Report::Throttled { retry_after } => {
                 let pause = capped(retry_after);
-                if class == RequestClass::Throttled
-                    && let Some(pause) = pause
-                {
-                    account.lines.pause(&self.operation, now() + pause);
+                if let Some(pause) = pause {
+                    account.lines.pause(&self.label, now() + pause);
                 }
-                self.close(class, |breaker, passage| breaker.failed(passage, now(), pause));
-                return;
+                Ending::Failed { at_least: pause }
             }
-            Report::Misconfigured { message } => {
-                account.circuit.change(|inner| {
-                    if inner.stopped.is_none() {
-                        tracing::error!(account = %account.name, "account stopped: {message}");
-                    }
-                    inner.stopped = Some(message);
-                });
-                self.close(class, |breaker, _| breaker.trip(now(), STOPPED_PROBE_AFTER));
-                return;
+            Report::Transient { retry_after } => Ending::Failed { at_least: capped(retry_after) },
+            Report::Misconfigured { message } => Ending::Misconfigured { message },
+            Report::Blocked { status } => Ending::Blocked { status },
+            Report::ClockSkew => {
+                locked(&account.offset).apply();
+                Ending::Answered
             }
-            Report::ClockSkew => locked(&account.offset).apply(),
             Report::NonceFormat => {
                 account.nonce_digits.fetch_min(2, Ordering::Relaxed);
+                Ending::Answered
             }
             Report::Succeeded
             | Report::AlreadyExists
             | Report::Refused
             | Report::SessionExpired
-            | Report::NonceRepeated => {}
-        }
-        self.close(class, |breaker, passage| breaker.succeeded(passage));
+            | Report::NonceRepeated => Ending::Answered,
+        };
+        self.close(class, ending);
     }
 
-    fn close(&self, class: RequestClass, end: impl FnOnce(&mut Breaker, Passage)) {
+    fn close(&self, class: RequestClass, ending: Ending) {
         if !std::mem::take(&mut *locked(&self.open)) {
             return;
         }
-        let resumed = self.account.circuit.change(|inner| {
-            end(&mut inner.breaker, self.passage);
-            let closed = inner.breaker.state(now()) == CircuitState::Closed;
-            closed && inner.stopped.take().is_some()
-        });
-        if resumed {
-            tracing::info!(account = %self.account.name, "account works again");
-        }
+        self.account.circuits.ended(&self.entry, ending);
         if let Some(elapsed) = self.elapsed {
-            self.account.observer.request(&self.account.name, &self.operation, class, elapsed);
+            self.account.observer.request(&self.account.name, &self.label, class, elapsed);
         }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.close(RequestClass::Unjudged, |breaker, passage| breaker.released(passage, now()));
+        self.close(RequestClass::Unjudged, Ending::GivenUp);
     }
 }
 

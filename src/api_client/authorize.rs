@@ -84,7 +84,7 @@ impl TokenKeeper {
             }
         }
         *locked(&self.memory) = Memory::of(record);
-        self.circuit.mended();
+        self.circuits.corrected();
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The circuit breaker of one account. Pure: the time is an argument.
+//! One circuit breaker. Pure: the time is an argument.
 //!
 //! ```text
 //!           `failures` in a row               `probe_after` later
@@ -10,8 +10,15 @@
 //!
 //! After closing, the backlog drains without a stampede: two calls may run at once, one more with
 //! each success, so that the concurrency doubles with each round trip until it is full again.
+//!
+//! One command whose call fails whatever the vendor does must not be the probe again and again,
+//! while the others, whose calls would succeed, wait: a command whose probe failed leaves the next
+//! one to the others, and is the probe again only where none of them came.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 /// The state as the metric `wms_circuit_state` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +83,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// The concurrency right after the probe succeeded.
 const SLOW_START: u32 = 2;
 
+/// So many commands whose probe failed are remembered. An outage of hours has more probes than
+/// that; those whose turn was longest ago may then have another.
+const PROBED: usize = 256;
+
 #[derive(Debug)]
 enum State {
     Closed {
@@ -86,8 +97,10 @@ enum State {
     Open {
         until: Instant,
     },
-    /// The one probe is out.
-    Probing,
+    /// The one probe is out: a call of this command.
+    Probing {
+        command: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -102,12 +115,25 @@ pub struct Breaker {
     settings: CircuitSettings,
     state: State,
     epoch: u64,
+    /// The commands whose probe failed since the circuit was closed, at most [`PROBED`].
+    probed: VecDeque<u64>,
 }
 
 impl Breaker {
     /// A closed circuit at full concurrency.
     pub fn new(settings: CircuitSettings) -> Self {
-        Self { settings, state: State::Closed { failures: 0, slow_start: None }, epoch: 0 }
+        let state = State::Closed { failures: 0, slow_start: None };
+        Self { settings, state, epoch: 0, probed: VecDeque::new() }
+    }
+
+    /// Whether it is closed, at full concurrency.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Closed { slow_start: None, .. })
+    }
+
+    /// Whether the passage was given since the circuit last changed.
+    pub fn is_current(&self, passage: Passage) -> bool {
+        passage.epoch == self.epoch
     }
 
     /// What the metric shows.
@@ -115,23 +141,26 @@ impl Breaker {
         match self.state {
             State::Closed { .. } => CircuitState::Closed,
             State::Open { until } if now < until => CircuitState::Open,
-            State::Open { .. } | State::Probing => CircuitState::HalfOpen,
+            State::Open { .. } | State::Probing { .. } => CircuitState::HalfOpen,
         }
     }
 
-    /// When a call may be tried, without taking a passage; `None` where one may be now or as soon
-    /// as a running one ends.
-    pub fn refused_until(&self, now: Instant) -> Option<Instant> {
+    /// When a call of this command may be tried, without taking a passage; `None` where one may be
+    /// now or as soon as a running one ends.
+    pub fn refused_until(&self, now: Instant, command: u64) -> Option<Instant> {
         match self.state {
             State::Closed { .. } => None,
+            State::Open { until } if self.probed.contains(&command) => {
+                Some(until + self.settings.probe_after).filter(|until| now < *until)
+            }
             State::Open { until } => (now < until).then_some(until),
-            State::Probing => Some(now + ASK_AGAIN.min(self.settings.probe_after)),
+            State::Probing { .. } => Some(now + ASK_AGAIN.min(self.settings.probe_after)),
         }
     }
 
-    /// Asks for one call.
-    pub fn admit(&mut self, now: Instant) -> Admission {
-        if let Some(until) = self.refused_until(now) {
+    /// Asks for one call of this command.
+    pub fn admit(&mut self, now: Instant, command: u64) -> Admission {
+        if let Some(until) = self.refused_until(now, command) {
             return Admission::Refused { until };
         }
         let counted = match &mut self.state {
@@ -143,8 +172,8 @@ impl Breaker {
                 slow.running += 1;
                 true
             }
-            State::Open { .. } | State::Probing => {
-                self.change(State::Probing);
+            State::Open { .. } | State::Probing { .. } => {
+                self.change(State::Probing { command });
                 false
             }
         };
@@ -167,8 +196,9 @@ impl Breaker {
                     }
                 }
             }
-            State::Probing => {
+            State::Probing { .. } => {
                 let slow = SlowStart { allowed: SLOW_START, running: 0 };
+                self.probed.clear();
                 self.change(State::Closed { failures: 0, slow_start: Some(slow) });
             }
             State::Open { .. } => {}
@@ -180,6 +210,23 @@ impl Breaker {
         if passage.epoch == self.epoch {
             self.leave(passage);
             self.failed_beside(now, at_least);
+        }
+    }
+
+    /// It was opened by mistake: closed, as if nothing had happened.
+    pub fn reset(&mut self) {
+        self.probed.clear();
+        self.change(State::Closed { failures: 0, slow_start: None });
+    }
+
+    /// The call says nothing about the vendor, but for a probe: it did not show that the vendor
+    /// works.
+    pub fn undecided(&mut self, passage: Passage, now: Instant, at_least: Option<Duration>) {
+        if passage.epoch == self.epoch {
+            match self.state {
+                State::Probing { .. } => self.failed_beside(now, at_least),
+                State::Closed { .. } | State::Open { .. } => self.leave(passage),
+            }
         }
     }
 
@@ -196,7 +243,15 @@ impl Breaker {
                     self.trip(now, pause);
                 }
             }
-            State::Probing => self.trip(now, pause),
+            State::Probing { command } => {
+                let command = *command;
+                self.probed.retain(|probed| *probed != command);
+                if self.probed.len() >= PROBED {
+                    self.probed.pop_front();
+                }
+                self.probed.push_back(command);
+                self.trip(now, pause);
+            }
             State::Open { .. } => {}
         }
     }
@@ -206,8 +261,8 @@ impl Breaker {
         if passage.epoch != self.epoch {
             return;
         }
-        if matches!(self.state, State::Probing) {
-            // Nobody will answer for this probe: the next one may go at once.
+        if matches!(self.state, State::Probing { .. }) {
+            // No one will answer for this probe: the next one may go at once.
             self.change(State::Open { until: now });
         } else {
             self.leave(passage);
@@ -240,6 +295,8 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -247,8 +304,18 @@ mod tests {
     const SETTINGS: CircuitSettings =
         CircuitSettings { failures: 3, probe_after: Duration::from_secs(10), full_concurrency: 16 };
 
+    /// A command like no other before.
+    fn fresh() -> u64 {
+        static COMMANDS: AtomicU64 = AtomicU64::new(0);
+        COMMANDS.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn granted(breaker: &mut Breaker, now: Instant) -> Passage {
-        match breaker.admit(now) {
+        granted_to(breaker, now, fresh())
+    }
+
+    fn granted_to(breaker: &mut Breaker, now: Instant, command: u64) -> Passage {
+        match breaker.admit(now, command) {
             Admission::Granted(passage) => passage,
             other => panic!("{other:?}"),
         }
@@ -279,7 +346,10 @@ mod tests {
         let passage = granted(&mut breaker, now);
         breaker.failed(passage, now, None);
         assert_eq!(breaker.state(now), CircuitState::Open);
-        assert_eq!(breaker.admit(now), Admission::Refused { until: now + SETTINGS.probe_after });
+        assert_eq!(
+            breaker.admit(now, fresh()),
+            Admission::Refused { until: now + SETTINGS.probe_after }
+        );
     }
 
     #[test]
@@ -289,9 +359,12 @@ mod tests {
         let now = start + SETTINGS.probe_after;
         assert_eq!(breaker.state(now), CircuitState::HalfOpen);
         let probe = granted(&mut breaker, now);
-        assert!(matches!(breaker.admit(now), Admission::Refused { .. }));
+        assert!(matches!(breaker.admit(now, fresh()), Admission::Refused { .. }));
         breaker.failed(probe, now, Some(Duration::from_secs(60)));
-        assert_eq!(breaker.admit(now), Admission::Refused { until: now + Duration::from_secs(60) });
+        assert_eq!(
+            breaker.admit(now, fresh()),
+            Admission::Refused { until: now + Duration::from_secs(60) }
+        );
     }
 
     #[test]
@@ -302,6 +375,60 @@ mod tests {
         let probe = granted(&mut breaker, now);
         breaker.released(probe, now);
         granted(&mut breaker, now);
+    }
+
+    #[test]
+    fn a_command_whose_probe_failed_leaves_the_next_one_to_others() {
+        let start = Instant::now();
+        let mut breaker = opened(start);
+        let (poisoned, good) = (fresh(), fresh());
+        let mut now = start + SETTINGS.probe_after;
+        let probe = granted_to(&mut breaker, now, poisoned);
+        breaker.failed(probe, now, None);
+        let until = now + SETTINGS.probe_after;
+        assert_eq!(breaker.refused_until(now, good), Some(until));
+        let later = until + SETTINGS.probe_after;
+        assert_eq!(breaker.admit(until, poisoned), Admission::Refused { until: later });
+        // Where no other comes, it is the probe again: it may be all there is.
+        let mut alone = opened(start);
+        let probe = granted_to(&mut alone, now, poisoned);
+        alone.undecided(probe, now, None);
+        granted_to(&mut alone, later, poisoned);
+        // Where another comes it is not waited for.
+        now = until;
+        let probe = granted_to(&mut breaker, now, good);
+        breaker.succeeded(probe);
+        granted_to(&mut breaker, now, poisoned);
+    }
+
+    #[test]
+    fn what_says_nothing_neither_opens_nor_closes() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(SETTINGS);
+        for _ in 0..2 {
+            let passage = granted(&mut breaker, now);
+            breaker.failed(passage, now, None);
+        }
+        for _ in 0..100 {
+            let passage = granted(&mut breaker, now);
+            breaker.undecided(passage, now, None);
+        }
+        assert_eq!(breaker.state(now), CircuitState::Closed);
+        let passage = granted(&mut breaker, now);
+        breaker.failed(passage, now, None);
+        assert_eq!(breaker.state(now), CircuitState::Open, "the failures before still count");
+    }
+
+    #[test]
+    fn the_commands_that_probed_are_remembered_within_a_bound() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        for _ in 0..3 * PROBED {
+            now += SETTINGS.probe_after;
+            let probe = granted(&mut breaker, now);
+            breaker.failed(probe, now, None);
+        }
+        assert_eq!(breaker.probed.len(), PROBED);
     }
 
     #[test]
@@ -332,7 +459,7 @@ mod tests {
         let mut rounds = Vec::new();
         for _ in 0..3 {
             let mut running = Vec::new();
-            while let Admission::Granted(passage) = breaker.admit(now) {
+            while let Admission::Granted(passage) = breaker.admit(now, fresh()) {
                 running.push(passage);
             }
             rounds.push(running.len());
@@ -367,7 +494,7 @@ mod tests {
                 now += Duration::from_secs(seconds);
                 match step {
                     0..=5 => {
-                        let admitted = breaker.admit(now);
+                        let admitted = breaker.admit(now, fresh());
                         match (&mut drained, admitted) {
                             (None, Admission::Granted(passage)) => {
                                 prop_assert!(now >= opened_at + SETTINGS.probe_after);
@@ -446,7 +573,7 @@ mod tests {
                 now += Duration::from_secs(seconds);
                 match step {
                     0 | 1 => {
-                        if let Admission::Granted(passage) = breaker.admit(now) {
+                        if let Admission::Granted(passage) = breaker.admit(now, fresh()) {
                             running.push(passage);
                         }
                     }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{seal::InvalidKey, token_store::StoreError};
-use crate::domain::{CallFailure, TokenRefusal};
+use crate::domain::TokenRefusal;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,25 +23,19 @@ pub enum SendError {
         /// When to ask again.
         until: Instant,
     },
+    /// Nothing left: requests are refused before they reach the vendor.
+    #[error("{message}")]
+    Parked {
+        /// When to ask again.
+        until: Instant,
+        message: String,
+    },
     /// Nothing left: the account has no tokens that the vendor takes.
     #[error("{message}")]
     NoTokens { message: String },
     /// Nothing left: the account is stopped until a person mends it.
     #[error("{message}")]
     Stopped { message: String },
-}
-
-impl SendError {
-    /// The failure of a call that was really tried; `None` where the call has to wait its turn
-    /// ([`ApiClient::wait_until_open`](super::ApiClient::wait_until_open)), which is no attempt.
-    pub fn failure(&self) -> Option<CallFailure> {
-        match self {
-            Self::NotSent(why) => Some(CallFailure::NotSent(why.clone())),
-            Self::NoAnswer(why) => Some(CallFailure::NoAnswer(why.clone())),
-            Self::BodyTooLarge => Some(CallFailure::NoAnswer(self.to_string())),
-            Self::CircuitOpen { .. } | Self::NoTokens { .. } | Self::Stopped { .. } => None,
-        }
-    }
 }
 
 /// Why the client or one of its accounts cannot be set up.

@@ -14,6 +14,7 @@
 mod account;
 mod authorize;
 pub mod breaker;
+mod circuits;
 pub mod clock_offset;
 mod errors;
 mod http;
@@ -38,11 +39,12 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use account::Sent;
 pub use breaker::{CircuitSettings, CircuitState};
+pub use circuits::Caller;
 pub use errors::{AuthorizeError, InvalidBaseUrl, SendError, SetupError};
 pub use limits::EVERY_OTHER;
 pub use report::{Report, RequestClass, RequestObserver, Unobserved};
@@ -164,7 +166,7 @@ impl ApiClient {
                 base,
                 transport: Arc::clone(&self.transport),
                 call_timeout: self.settings.call_timeout,
-                circuit: Arc::clone(&account.circuit),
+                circuits: Arc::clone(&account.circuits),
                 store: Arc::clone(&self.store),
                 observer: Arc::clone(&self.observer),
                 tasks: self.tasks.clone(),
@@ -182,7 +184,7 @@ impl ApiClient {
         })
     }
 
-    /// Makes one attempt of a call: waits until the account's limit for `operation`, its circuit
+    /// Makes one attempt of a call: waits until the account's limit, its circuits
     /// and its tokens let it through, plans it with what is true at that moment, and sends it
     /// once. `deadline` bounds all of it; the call itself is bounded by `call_timeout` as well.
     ///
@@ -191,7 +193,7 @@ impl ApiClient {
     pub async fn send<P>(
         &self,
         account: &AccountName,
-        operation: &str,
+        caller: Caller<'_>,
         plan: P,
         deadline: Instant,
     ) -> Result<Sent, SendError>
@@ -200,7 +202,7 @@ impl ApiClient {
     {
         let account = self.account(account)?;
         let (mut pass, used) = loop {
-            let (place, pass) = account.pass(operation, deadline).await?;
+            let (place, pass) = account.pass(caller, deadline).await?;
             let used = match &account.tokens {
                 Some(keeper) => Some(match timeout_at(deadline, keeper.usable()).await {
                     Ok(tokens) => tokens?,
@@ -215,7 +217,7 @@ impl ApiClient {
                 return Err(SendError::NotSent("its deadline came before its turn".to_owned()));
             }
             // The limit may be another since: the vendor throttled a call meanwhile.
-            if account.lines.begin(operation, place) {
+            if account.lines.begin(caller.label, place) {
                 break (pass, used);
             }
         };
@@ -273,17 +275,17 @@ impl ApiClient {
     }
 
     /// Waits until a call that was told to wait ([`SendError::CircuitOpen`],
-    /// [`SendError::NoTokens`], [`SendError::Stopped`]) may be tried again. Another call may have
-    /// been faster: then it is told to wait once more.
-    pub async fn wait_until_open(&self, account: &AccountName) {
+    /// [`SendError::NoTokens`], [`SendError::Stopped`]) may be tried again.
+    #[cfg(test)]
+    pub(crate) async fn wait_until_open(&self, account: &AccountName, caller: Caller<'_>) {
         let Some(account) = self.accounts.get(account) else {
             return std::future::pending().await;
         };
         loop {
-            account.circuit.may_open().await;
+            account.circuits.may_open(caller).await;
             let at = account.tokens.as_ref().and_then(|keeper| keeper.worth_asking_at());
             match at.filter(|at| Instant::now() < *at) {
-                Some(at) => sleep_until(at).await,
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => return,
             }
         }
@@ -335,17 +337,23 @@ impl ApiClient {
         }
     }
 
-    /// The state of each account's circuit (`wms_circuit_state`).
+    /// The state of each account's circuits, the worst of them (`wms_circuit_state`).
     pub fn circuit_states(&self) -> Vec<(AccountName, CircuitState)> {
         let accounts = self.accounts.values();
-        accounts.map(|account| (account.name.clone(), account.circuit.state())).collect()
+        accounts.map(|account| (account.name.clone(), account.circuits.state())).collect()
     }
 
-    /// Whether the account's vendor is not known to be back: the circuit is open, or its probe is
-    /// due or out. A slow vendor's circuit is half-open most of the time.
-    pub fn circuit_is_open(&self, account: &AccountName) -> bool {
+    /// The operations of an account that have an open circuit of their own.
+    pub fn open_operations(&self, account: &AccountName) -> Vec<String> {
         let found = self.accounts.get(account);
-        found.is_some_and(|account| account.circuit.state() != CircuitState::Closed)
+        found.map(|account| account.circuits.open_operations()).unwrap_or_default()
+    }
+
+    /// Whether the account's vendor is not known to be back for this operation: a circuit is open,
+    /// or its probe is due or out. A slow vendor's circuit is half-open most of the time.
+    pub fn circuit_is_open(&self, account: &AccountName, operation: &str) -> bool {
+        let found = self.accounts.get(account);
+        found.is_some_and(|account| account.circuits.is_open(operation))
     }
 
     /// How it stands with each account's tokens (`wms_token_expires_in_seconds`); accounts whose

@@ -28,6 +28,10 @@ pub enum Report {
     NonceRepeated,
     /// From now on the nonce has two digits.
     NonceFormat,
+    /// Refused before it reached the vendor, with this HTTP status.
+    Blocked {
+        status: u16,
+    },
     /// The account is stopped, but for one call now and then that finds out if it was mended.
     Misconfigured {
         message: String,
@@ -47,6 +51,7 @@ impl Report {
             Verdict::ClockSkew(_) => Self::ClockSkew,
             Verdict::NonceRepeated(_) => Self::NonceRepeated,
             Verdict::NonceFormat(_) => Self::NonceFormat,
+            Verdict::Blocked { status, .. } => Self::Blocked { status: *status },
             Verdict::Misconfigured(details) => {
                 let code = details.vendor_code.as_deref().unwrap_or("no code");
                 let text = details.vendor_message.as_deref().unwrap_or("no message");
@@ -81,6 +86,7 @@ impl Report {
             Self::SessionExpired => RequestClass::SessionExpired,
             Self::ClockSkew => RequestClass::ClockSkew,
             Self::NonceRepeated | Self::NonceFormat => RequestClass::Nonce,
+            Self::Blocked { .. } => RequestClass::Blocked,
             Self::Misconfigured { .. } => RequestClass::Misconfigured,
         }
     }
@@ -97,6 +103,8 @@ pub enum RequestClass {
     SessionExpired,
     ClockSkew,
     Nonce,
+    /// A proxy, firewall or gateway answered in the vendor's place.
+    Blocked,
     Misconfigured,
     NotSent,
     NoAnswer,
@@ -117,6 +125,7 @@ impl RequestClass {
             Self::SessionExpired => "session-expired",
             Self::ClockSkew => "clock-skew",
             Self::Nonce => "nonce",
+            Self::Blocked => "blocked",
             Self::Misconfigured => "misconfigured",
             Self::NotSent => "not-sent",
             Self::NoAnswer => "no-answer",

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    account::Circuit,
+    account::SharedCircuits,
     errors::SendError,
     http::{BaseUrl, Transport, TransportError},
     locked,
@@ -48,7 +48,7 @@ pub(super) struct TokenKeeper {
     pub base: BaseUrl,
     pub transport: Arc<Transport>,
     pub call_timeout: Duration,
-    pub circuit: Arc<Circuit>,
+    pub circuits: Arc<SharedCircuits>,
     pub store: Arc<dyn TokenStore>,
     pub observer: Arc<dyn RequestObserver>,
     pub tasks: TaskTracker,
@@ -463,7 +463,7 @@ impl TokenKeeper {
         drop(memory);
         tracing::warn!(account = %self.account, "tokens not renewed, tried again later: {why}");
         if circuit {
-            self.circuit.failed_beside();
+            self.circuits.failed_beside();
         }
         SendError::CircuitOpen { until }
     }
@@ -480,7 +480,8 @@ impl TokenKeeper {
             Ok(exchange) => match exchange.answer.status {
                 200..=299 => RequestClass::Succeeded,
                 429 => RequestClass::Throttled,
-                500.. => RequestClass::Transient,
+                408 | 425 | 500.. => RequestClass::Transient,
+                300..=499 => RequestClass::Blocked,
                 _ => RequestClass::Refused,
             },
             Err(TransportError::Unsendable(_) | TransportError::NotSent(_)) => {
@@ -503,6 +504,7 @@ impl TokenKeeper {
         TokenStatus::of(locked(&self.memory).record.as_ref())
     }
 
+    #[cfg(test)]
     /// When it is worth asking again for tokens that could not be had; `None`: now.
     pub(super) fn worth_asking_at(&self) -> Option<Instant> {
         let memory = locked(&self.memory);

@@ -179,7 +179,18 @@ pub(super) async fn watch(client: Arc<ApiClient>, metrics: Metrics, stop: Cancel
         for (account, state) in client.circuit_states() {
             match (open.contains(&account), state) {
                 (false, CircuitState::Open) => {
-                    tracing::warn!(%account, "the vendor does not work: the account's commands wait");
+                    match client.open_operations(&account).join(", ") {
+                        none if none.is_empty() => tracing::warn!(
+                            %account,
+                            "the vendor does not work: the account's commands wait"
+                        ),
+                        operations => tracing::warn!(
+                            %account,
+                            operations,
+                            "the vendor does not work: the account's commands for these \
+                             operations wait"
+                        ),
+                    }
                     open.insert(account.clone());
                 }
                 (true, CircuitState::Closed) => {

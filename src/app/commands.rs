@@ -1,6 +1,7 @@
 //! What the command pipeline needs of the others, put together.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -12,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Connected, client_settings, topics};
 use crate::{
     admin::Readiness,
-    api_client::{ApiClient, Report, RequestClass, SendError, Sent},
+    api_client::{ApiClient, Caller, Report, RequestClass, SendError, Sent},
     avro::{self, CommandReader, Encoders, Limits, ReadCommand, ReadError, Registry},
     commands::{self, Account, Calls, Deps, Judged, Purpose, Reads, Replies, SendFailure},
     config::{self, Config},
     domain::{
-        AccountName, Attempt, CommandReply, Operation, PlannedCall, ReplyStatus, VendorAnswer,
+        AccountName, Attempt, Command, CommandReply, Operation, PlannedCall, ReplyStatus,
+        VendorAnswer,
     },
     kafka::{Headers, OutgoingRecord, PublishError, Publisher},
     metrics::Metrics,
@@ -187,19 +189,28 @@ impl Calls for Client {
     async fn send(
         &self,
         account: &AccountName,
-        purpose: Purpose,
+        purpose: Purpose<'_>,
         plan: impl Fn(&Attempt<'_>) -> PlannedCall + Send + Sync,
         deadline: Instant,
     ) -> Result<Sent, SendFailure> {
-        let label = match purpose {
-            Purpose::Operation(operation) => operation.name(),
-            Purpose::LookUp(operation) => look_up_label(operation),
+        let command = purpose.command;
+        let operation = circuit_of(command);
+        let caller = Caller {
+            label: match purpose.look_up {
+                false => command.operation().name(),
+                true => look_up_label(command.operation()),
+            },
+            operation: &operation,
+            command: purpose.number,
+            own_path: matches!(command, Command::Call(_)),
+            look_up: purpose.look_up,
         };
-        self.0.send(account, label, plan, deadline).await.map_err(|error| match error {
+        self.0.send(account, caller, plan, deadline).await.map_err(|error| match error {
             SendError::NotSent(reason) => SendFailure::NotSent(reason),
             SendError::NoAnswer(reason) => SendFailure::NoAnswer(reason),
             SendError::BodyTooLarge => SendFailure::NoAnswer(error.to_string()),
             SendError::CircuitOpen { until } => SendFailure::CircuitOpen { until },
+            SendError::Parked { until, message } => SendFailure::Parked { until, message },
             SendError::NoTokens { message } => SendFailure::NoTokens { message },
             SendError::Stopped { message } => SendFailure::Stopped { message },
         })
@@ -226,8 +237,22 @@ impl Calls for Client {
         }
     }
 
-    fn circuit_open(&self, account: &AccountName) -> bool {
-        self.0.circuit_is_open(account)
+    fn circuit_open(&self, account: &AccountName, command: &Command) -> bool {
+        self.0.circuit_is_open(account, &circuit_of(command))
+    }
+}
+
+/// The calls that fail together: those of an operation with its look-ups, or those of one path.
+fn circuit_of(command: &Command) -> Cow<'static, str> {
+    match command {
+        Command::CreateOrder(_)
+        | Command::CancelOrder(_)
+        | Command::CreateAsn(_)
+        | Command::CancelAsn(_) => Cow::Borrowed(command.operation().name()),
+        Command::Call(call) => {
+            let service_type = call.service_type.as_deref().unwrap_or_default();
+            Cow::Owned(format!("call {} {service_type}", call.path).trim_end().to_owned())
+        }
     }
 }
 

@@ -222,7 +222,7 @@ impl Calls for World {
     async fn send(
         &self,
         _: &AccountName,
-        _: Purpose,
+        _: Purpose<'_>,
         plan: impl Fn(&Attempt<'_>) -> PlannedCall + Send + Sync,
         _: Instant,
     ) -> Result<VendorAnswer, SendFailure> {
@@ -259,7 +259,7 @@ impl Calls for World {
     }
     fn report(&self, _: &VendorAnswer, _: Judged<'_>) {}
     async fn renew_tokens(&self, _: &AccountName, _: &VendorAnswer) {}
-    fn circuit_open(&self, _: &AccountName) -> bool {
+    fn circuit_open(&self, _: &AccountName, _: &Command) -> bool {
         false
     }
 }

@@ -4,7 +4,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -47,6 +47,8 @@ pub(super) struct Shared<R, C, P> {
     pub(super) jobs: std::sync::mpsc::Sender<Job>,
     pub(super) slots: Slots,
     pub(super) in_flight: AtomicUsize,
+    /// The number of the next command.
+    pub(super) numbers: AtomicU64,
     pub(super) ended: UnboundedSender<Ended>,
 }
 
@@ -197,6 +199,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             taken,
             account,
             command: &command,
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
             at_most_once,
             begun: false,
             in_doubt: false,
@@ -373,6 +376,8 @@ struct Execution<'a, R, C: Calls, P> {
     taken: &'a Taken,
     account: &'a Account,
     command: &'a Command,
+    /// Tells it from the other commands of this process.
+    number: u64,
     at_most_once: bool,
     /// The beginning of the at-most-once call is committed.
     begun: bool,
@@ -538,9 +543,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
             }
             vendor.call(command, &attempt)
         };
-        let operation = command.operation();
-        let purpose =
-            if look_up { Purpose::LookUp(operation) } else { Purpose::Operation(operation) };
+        let purpose = Purpose { command, number: self.number, look_up };
         shared.count(1);
         let _counted = Counted(shared);
         let begun = Instant::now();
@@ -605,7 +608,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
         };
         self.last_sent = Some(sent);
         *self.busy = Some(guard);
-        let circuit_open = shared.deps.calls.circuit_open(account);
+        let circuit_open = shared.deps.calls.circuit_open(account, command);
         Ok((Some(event), Moment { circuit_open, ..moment }))
     }
 
@@ -614,7 +617,7 @@ impl<R: Reads, C: Calls, P: Replies> Execution<'_, R, C, P> {
             now: crate::clock::now(),
             took: begun.elapsed(),
             random: rand::random(),
-            circuit_open: self.shared.deps.calls.circuit_open(&self.account.name),
+            circuit_open: self.shared.deps.calls.circuit_open(&self.account.name, self.command),
         }
     }
 }
@@ -643,6 +646,10 @@ fn failed(failure: SendFailure, look_up: bool) -> Event {
         SendFailure::CircuitOpen { until } => {
             let open = until.saturating_duration_since(Instant::now());
             return Event::Held(Held::Circuit(open));
+        }
+        SendFailure::Parked { until, message } => {
+            let open = until.saturating_duration_since(Instant::now());
+            return Event::Held(Held::Parked(open, message));
         }
         SendFailure::NoTokens { message } => return Event::Held(Held::NoTokens(message)),
         SendFailure::Stopped { message } => return Event::Held(Held::Stopped(message)),

@@ -64,6 +64,8 @@ pub enum Event {
 pub enum Held {
     /// The circuit is open for so long.
     Circuit(Duration),
+    /// Requests are refused before they reach the vendor; asked again after so long.
+    Parked(Duration, String),
     /// The account has no token.
     NoTokens(String),
     /// The account is stopped.
@@ -79,7 +81,7 @@ pub struct Moment {
     pub took: Duration,
     /// From `0.0..1.0`.
     pub random: f64,
-    /// The account's circuit is open or half-open now: its failures do not count.
+    /// A circuit that the call needs is open or half-open now: its failures do not count.
     pub circuit_open: bool,
 }
 
@@ -236,8 +238,11 @@ impl Lifecycle {
             return end(settle::uncertain((**outcome).clone()));
         }
         let pause = match held {
-            // Spread over a quarter of the time, so that the backlog does not come back at once.
-            Held::Circuit(open) => open.max(SHORTEST_HOLD) + open.mul_f64(moment.random / 4.0),
+            Held::Circuit(open) => held_for(open, moment),
+            Held::Parked(open, message) => {
+                self.parked = Some((ReplyCategory::Configuration, message));
+                held_for(open, moment)
+            }
             Held::NoTokens(message) => {
                 self.parked = Some((ReplyCategory::Unauthorized, message));
                 self.recheck(moment)
@@ -248,6 +253,34 @@ impl Lifecycle {
             }
         };
         self.wait(pause, Mend::Nothing, moment)
+    }
+
+    /// Something before the vendor refused the operation: it did nothing, unless an earlier attempt
+    /// did.
+    fn blocked(&mut self, status: u16, details: Details, moment: Moment) -> Step {
+        let message = blocked_says(status, &details);
+        // Its caller chose the path. Where the whole account meets this, it waits with the others.
+        let of_path = matches!(status, 404 | 405) && self.facts.operation == Operation::Call;
+        if of_path && !self.silent && !moment.circuit_open {
+            return end(Outcome::rejected(ReplyCategory::NotFound, details, message));
+        }
+        match self.count(moment, None) {
+            ControlFlow::Continue(pause) => {
+                if moment.circuit_open {
+                    self.parked = Some((ReplyCategory::Configuration, message));
+                }
+                self.wait(pause, Mend::Nothing, moment)
+            }
+            ControlFlow::Break(()) => {
+                let refused = Outcome::rejected(ReplyCategory::Refused, details, message);
+                match (self.facts.look_up, self.silent) {
+                    // A proxy may have passed the request on and answered all the same.
+                    (true, _) => self.settle_by(Ground::Refused(Box::new(refused))),
+                    (false, true) => end(settle::uncertain(refused)),
+                    (false, false) => end(refused),
+                }
+            }
+        }
     }
 
     fn recheck(&self, moment: Moment) -> Duration {
@@ -296,6 +329,7 @@ impl Lifecycle {
                     end(settle::uncertain(refused))
                 }
             }
+            Verdict::Blocked { status, details } => self.blocked(status, details, moment),
             Verdict::Transient { effect: Effect::Possible, retry_after, details } => {
                 let message = vendor_says("The vendor is not able now", &details);
                 self.silence(moment, retry_after, details, message)
@@ -322,8 +356,19 @@ impl Lifecycle {
                 let message = vendor_says("The vendor is not able now", &details);
                 return self.again(moment, retry_after, unavailable(details, message));
             }
+            Verdict::Blocked { status, details } => {
+                let message =
+                    format!("It could not be looked up. {}", blocked_says(status, &details));
+                let outcome = Outcome::rejected(ReplyCategory::Refused, details, message);
+                return self.again(moment, None, outcome);
+            }
             Verdict::Misconfigured(details) => {
                 let message = vendor_says("The account cannot work as it is configured", &details);
+                if !moment.circuit_open {
+                    // Other commands get through: what is wrong is wrong with this one.
+                    let outcome = Outcome::failed(ReplyCategory::Configuration, details, message);
+                    return self.again(moment, None, outcome);
+                }
                 self.parked = Some((ReplyCategory::Configuration, message));
                 let pause = self.recheck(moment);
                 return self.wait(pause, Mend::Nothing, moment);
@@ -574,6 +619,24 @@ impl Lifecycle {
             ),
         }
     }
+}
+
+/// Spread over a quarter of the time, so that the backlog does not come back at once.
+fn held_for(open: Duration, moment: Moment) -> Duration {
+    open.max(SHORTEST_HOLD) + open.mul_f64(moment.random / 4.0)
+}
+
+/// What a status from 300 to 499 without the vendor's answer means, and where to look.
+fn blocked_says(status: u16, details: &Details) -> String {
+    let likely = match status {
+        300..=399 => "it is redirected, which is never followed; check the account's `base_url`",
+        404 | 405 => "there is no such operation; check the path and the account's `base_url`",
+        413 | 414 | 431 => "the request is too large for a proxy or gateway before the vendor",
+        _ => "a proxy, firewall or gateway before the vendor refuses this request",
+    };
+    let says = vendor_says(&format!("HTTP {status} came instead of the vendor's answer"), details);
+    let says = says.trim_end_matches('.');
+    format!("{says}; {likely}.")
 }
 
 fn unavailable(details: Details, message: String) -> Outcome {

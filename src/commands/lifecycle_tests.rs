@@ -121,6 +121,14 @@ fn throttled(seconds: Option<u64>) -> Verdict {
     Verdict::Throttled { retry_after, details: details("429") }
 }
 
+fn blocked(status: u16) -> Event {
+    answered(Verdict::Blocked { status, details: Details::default() })
+}
+
+fn look_blocked(status: u16) -> Event {
+    Event::LookedUp(LookUp::Failed(Verdict::Blocked { status, details: Details::default() }))
+}
+
 use ReplyCategory as C;
 use ReplyStatus as S;
 
@@ -208,8 +216,28 @@ fn every_verdict_every_look_up() {
         (create(), vec![answered(Verdict::ClockSkew(details("10028"))); 4], "send 0ms+clock send 500ms+clock send 1000ms+clock send", S::Failed, C::Configuration, false),
         (create(), vec![answered(Verdict::NonceRepeated(details("10027"))), answered(Verdict::Succeeded(details("0")))], "send 0ms send", S::Succeeded, C::None, false),
         (create(), vec![answered(Verdict::NonceFormat(details("10024"))), answered(Verdict::Succeeded(details("0")))], "send 0ms+nonce send", S::Succeeded, C::None, false),
-        // An account that cannot work parks its commands; that never counts.
-        (create(), vec![answered(Verdict::Misconfigured(details("10001"))), Event::Held(Held::Stopped("x".into())), Event::Held(Held::NoTokens("x".into())), answered(Verdict::Succeeded(details("0")))], "send 5000ms send 5000ms send 5000ms send", S::Succeeded, C::None, false),
+        // An account that cannot work parks its commands.
+        (create(), vec![Event::Held(Held::Stopped("x".into())), Event::Held(Held::NoTokens("x".into())), answered(Verdict::Succeeded(details("0")))], "send 5000ms send 5000ms send", S::Succeeded, C::None, false),
+        (create(), vec![Event::Held(Held::Parked(Duration::from_secs(8), "x".into())), answered(Verdict::Succeeded(details("0")))], "send 10000ms send", S::Succeeded, C::None, false),
+        // Where the others get through it is this command's fault, and it ends within its retries.
+        (create(), vec![answered(Verdict::Misconfigured(details("10026"))); 3], "send 500ms send 1000ms send", S::Failed, C::Configuration, false),
+        (create(), vec![blocked(413), blocked(413), blocked(413), missing(true)], "send 500ms send 1000ms send look", S::Rejected, C::Refused, false),
+        (create(), vec![blocked(403), blocked(403), blocked(403), missing(false)], "send 500ms send 1000ms send look", S::Rejected, C::Refused, false),
+        (create(), vec![blocked(403), answered(Verdict::Succeeded(details("0")))], "send 500ms send", S::Succeeded, C::None, false),
+        (create(), vec![blocked(302), blocked(302), blocked(302), found(&[], &["shop"], false)], "send 500ms send 1000ms send look", S::Succeeded, C::None, true),
+        (create(), vec![blocked(403), blocked(403), blocked(403), found(&["shop"], &["shop"], false)], "send 500ms send 1000ms send look", S::Rejected, C::Duplicate, false),
+        (create(), vec![blocked(404), blocked(404), blocked(404), look_blocked(404)], "send 500ms send 1000ms send look", S::Rejected, C::Refused, false),
+        (create(), vec![silence(), missing(true), blocked(403), blocked(403), missing(true)], "send 500ms look send 1000ms send look", S::Unknown, C::Uncertain, false),
+        (create(), vec![silence(), look_blocked(403), look_blocked(403)], "send 500ms look 1000ms look", S::Unknown, C::Uncertain, false),
+        (cancel(), vec![blocked(403), blocked(403), blocked(403), found(&[], &[], true)], "send 500ms send 1000ms send look", S::Succeeded, C::None, true),
+        (cancel(), vec![blocked(405), blocked(405), blocked(405), found(&[], &[], false)], "send 500ms send 1000ms send look", S::Rejected, C::Refused, false),
+        (by_reference(), vec![look_blocked(403), look_blocked(403), look_blocked(403)], "look 500ms look 1000ms look", S::Rejected, C::Refused, false),
+        (once(), vec![blocked(403), blocked(400), blocked(400)], "send 500ms send 1000ms send", S::Rejected, C::Refused, false),
+        (once(), vec![blocked(403), answered(Verdict::Succeeded(details("0")))], "send 500ms send", S::Succeeded, C::None, false),
+        // A path that does not exist will not exist the next time either.
+        (once(), vec![blocked(404)], "send", S::Rejected, C::NotFound, false),
+        (idempotent(), vec![blocked(405)], "send", S::Rejected, C::NotFound, false),
+        (idempotent(), vec![silence(), blocked(404), blocked(404)], "send 500ms send 1000ms send", S::Unknown, C::Uncertain, false),
         (create(), vec![Event::Held(Held::Circuit(Duration::from_secs(8))), answered(Verdict::Succeeded(details("0")))], "send 10000ms send", S::Succeeded, C::None, false),
         // The vendor's own number first.
         (by_reference(), vec![found(&[], &[], false), answered(Verdict::Succeeded(details("0")))], "look send", S::Succeeded, C::None, false),
@@ -257,11 +285,58 @@ fn an_open_circuit_never_ends_a_command() {
 }
 
 #[test]
+fn an_account_that_is_parked_or_stopped_ends_none_of_its_commands() {
+    let moment = Moment { now: NOW, took: Duration::ZERO, random: 1.0, circuit_open: true };
+    for facts in [create(), cancel(), once(), idempotent()] {
+        for event in [
+            blocked(403),
+            // A base URL that leads nowhere: also a `call` waits.
+            blocked(404),
+            answered(Verdict::Misconfigured(details("10001"))),
+        ] {
+            let mut lifecycle = Lifecycle::new(facts.clone());
+            for round in 0..100 {
+                assert_eq!(lifecycle.resume(NOW), Step::Send, "{round} {event:?}");
+                let step = lifecycle.on(event.clone(), moment);
+                assert!(matches!(step, Step::Wait { .. }), "{round} {event:?} {step:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_blocked_command_says_which_status_came_and_where_to_look() {
+    for (status, says) in [
+        (302, "base_url"),
+        (400, "gateway"),
+        (403, "firewall"),
+        (404, "path"),
+        (413, "too large"),
+        (431, "too large"),
+    ] {
+        let gateway = Details {
+            vendor_code: Some("AccessDenied".to_owned()),
+            vendor_message: Some("no".to_owned()),
+            ..Details::default()
+        };
+        for (details, words) in [(Details::default(), ""), (gateway, "(AccessDenied): no")] {
+            let event = answered(Verdict::Blocked { status, details });
+            let (_, outcome) = run(once(), &vec![event; if status == 404 { 1 } else { 3 }]);
+            let message = outcome.unwrap().message;
+            for word in [&format!("HTTP {status}"), says, words] {
+                assert!(message.contains(word), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
 fn nothing_is_sent_after_the_command_expired() {
     let late = Timestamp::from_second(60).unwrap();
     let with_expiry = |facts: Facts| Facts { expires_at: Some(late), ..facts };
     let moment = Moment { now: NOW, took: Duration::ZERO, random: 1.0, circuit_open: false };
     let stopped = || Event::Held(Held::Stopped("clientId is wrong".to_owned()));
+    let parked = || Event::Held(Held::Parked(Duration::from_secs(3600), "HTTP 403".to_owned()));
     let no_tokens = || Event::Held(Held::NoTokens("run authorize".to_owned()));
     let circuit = || Event::Held(Held::Circuit(Duration::from_secs(3600)));
     let taken = || answered(throttled(None));
@@ -270,6 +345,7 @@ fn nothing_is_sent_after_the_command_expired() {
         (Some(taken()), 0, S::Failed, C::Expired),
         (Some(circuit()), 0, S::Failed, C::Expired),
         (Some(stopped()), 0, S::Failed, C::Configuration),
+        (Some(parked()), 0, S::Failed, C::Configuration),
         (Some(no_tokens()), 0, S::Failed, C::Unauthorized),
         (Some(silence()), 1, S::Unknown, C::Uncertain),
     ] {

@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
@@ -124,6 +124,7 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
         group: Arc::clone(&group),
         jobs: jobs.clone(),
         in_flight: AtomicUsize::new(0),
+        numbers: AtomicU64::new(0),
         ended,
     });
     let polling =

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     avro::{ReadCommand, ReadError},
     domain::{
-        AccountName, Attempt, CommandReply, LookUp, Operation, PlannedCall, ReplyStatus,
+        AccountName, Attempt, Command, CommandReply, LookUp, Operation, PlannedCall, ReplyStatus,
         VendorAnswer, Verdict,
     },
     kafka::{Headers, OutgoingRecord, PublishError},
@@ -32,13 +32,14 @@ pub trait Reads: Send + Sync + 'static {
     fn reply_json(&self, reply: &CommandReply) -> Result<Vec<u8>, String>;
 }
 
-/// What a call is for; limits are kept by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The operation itself.
-    Operation(Operation),
-    /// The look-up of the document an operation is about.
-    LookUp(Operation),
+/// What a call is for: limits and circuits are kept by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose<'a> {
+    pub command: &'a Command,
+    /// The same for each call of this command, and for no other command of this process.
+    pub number: u64,
+    /// Whether it looks up the document that the command is about, or is the operation itself.
+    pub look_up: bool,
 }
 
 /// Why a call has no answer.
@@ -53,6 +54,9 @@ pub enum SendFailure {
     /// The account's circuit is open; nothing was sent.
     #[error("the account's circuit is open")]
     CircuitOpen { until: Instant },
+    /// Requests are refused before they reach the vendor; nothing was sent.
+    #[error("{message}")]
+    Parked { until: Instant, message: String },
     /// The account has no token; nothing was sent.
     #[error("{message}")]
     NoTokens { message: String },
@@ -80,7 +84,7 @@ pub trait Calls: Send + Sync + 'static {
     fn send(
         &self,
         account: &AccountName,
-        purpose: Purpose,
+        purpose: Purpose<'_>,
         plan: impl Fn(&Attempt<'_>) -> PlannedCall + Send + Sync,
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Sent, SendFailure>> + Send;
@@ -98,8 +102,9 @@ pub trait Calls: Send + Sync + 'static {
         sent: &Self::Sent,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Whether the account's circuit is open or half-open now, so that its failures do not count.
-    fn circuit_open(&self, account: &AccountName) -> bool;
+    /// Whether a circuit that this command's calls need is open or half-open now, so that its
+    /// failures do not count.
+    fn circuit_open(&self, account: &AccountName, command: &Command) -> bool;
 }
 
 /// Writes records: `kafka`.

@@ -178,6 +178,10 @@ pub enum Verdict {
     NonceRepeated(Details),
     /// The nonce has too many digits: send again with two.
     NonceFormat(Details),
+    /// Refused with this HTTP status (300 to 499) by something before the vendor: a proxy, a
+    /// firewall, a gateway. Nothing took effect; it is this request's fault until different
+    /// commands in a row meet it.
+    Blocked { status: u16, details: Details },
     /// The account cannot work as it is configured: stop this account, loudly.
     Misconfigured(Details),
 }

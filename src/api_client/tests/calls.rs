@@ -23,10 +23,10 @@ async fn a_dropped_connection_never_makes_a_second_request() {
     })
     .await;
     let (client, counts) = client(&base, ApiClientSettings::default());
-    let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), json, soon()).await.unwrap();
     client.report(&sent, Report::Succeeded);
     for failures in 1..=3 {
-        let error = client.send(&account(), "create", json, soon()).await.unwrap_err();
+        let error = client.send(&account(), create(), json, soon()).await.unwrap_err();
         assert!(matches!(error, SendError::NoAnswer(_)), "{error:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(seen.count("POST"), 1 + failures);
@@ -52,7 +52,7 @@ async fn half_an_answer_and_a_slow_one_are_no_answer() {
     let settings = ApiClientSettings { call_timeout, ..ApiClientSettings::default() };
     let (client, _) = client(&base, settings);
     for _ in 0..2 {
-        let error = client.send(&account(), "create", json, soon()).await.unwrap_err();
+        let error = client.send(&account(), create(), json, soon()).await.unwrap_err();
         assert!(matches!(error, SendError::NoAnswer(_)), "{error:?}");
     }
     assert_eq!(seen.count("POST"), 2);
@@ -65,7 +65,7 @@ async fn a_connection_that_never_opened_is_not_sent() {
     drop(listener);
     let (client, counts) = client(&base, ApiClientSettings::default());
     let plan = |_: &Attempt<'_>| get("/x", &Secret::new("hidden-secret"));
-    let error = client.send(&account(), "create", plan, soon()).await.unwrap_err();
+    let error = client.send(&account(), create(), plan, soon()).await.unwrap_err();
     assert!(matches!(&error, SendError::NotSent(why) if why.contains("refused")), "{error:?}");
     assert!(!format!("{error:?}{error}").contains("hidden-secret"));
     assert_eq!(counts.0.lock().unwrap()[&("create".to_owned(), RequestClass::NotSent)], 1);
@@ -87,7 +87,7 @@ async fn an_answer_beyond_the_limit_is_cut_announced_or_not() {
     let settings = ApiClientSettings { max_body: 1500, ..ApiClientSettings::default() };
     let (client, _) = client(&base, settings);
     for _ in 0..2 {
-        let error = client.send(&account(), "create", json, soon()).await.unwrap_err();
+        let error = client.send(&account(), create(), json, soon()).await.unwrap_err();
         assert_eq!(error, SendError::BodyTooLarge);
     }
 }
@@ -102,7 +102,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     })
     .await;
     let (client, _) = client(&base, ApiClientSettings::default());
-    let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), json, soon()).await.unwrap();
     assert_eq!(sent.answer.status, 307);
     assert_eq!(seen.texts().len(), 1);
 }
@@ -115,7 +115,7 @@ async fn a_form_carries_the_bytes_that_were_signed() {
     let plan = move |_: &Attempt<'_>| {
         post(Body::Multipart(vec![("appId", "TEST".to_owned()), ("bizParam", biz.to_owned())]))
     };
-    client.send(&account(), "create", plan, soon()).await.unwrap();
+    client.send(&account(), create(), plan, soon()).await.unwrap();
     let request = seen.texts().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let boundary = head.split("boundary=").nth(1).unwrap().lines().next().unwrap();
@@ -138,7 +138,7 @@ async fn headers_query_and_user_agent_arrive_and_nothing_else_is_told() {
         headers: vec![("accessToken", "header-secret".to_owned())],
         ..get("/api", &Secret::new("query-secret"))
     };
-    let sent = client.send(&account(), "create", plan, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), plan, soon()).await.unwrap();
     let request = seen.texts().remove(0).to_lowercase();
     assert!(request.starts_with("post /api?secret=query-secret http/1.1\r\n"), "{request}");
     assert!(request.contains("accesstoken: header-secret\r\n"));
@@ -168,17 +168,17 @@ async fn the_vendors_clock_corrects_ours_only_after_a_refusal() {
             *planned.lock().unwrap() = Some((attempt.now, attempt.nonce_digits));
             post(Body::Empty)
         };
-        let sent = client.send(&account(), "create", plan, soon()).await.unwrap();
+        let sent = client.send(&account(), create(), plan, soon()).await.unwrap();
         assert_eq!(sent.answer.retry_after, Some(Duration::from_secs(7)));
         client.report(&sent, report);
         let (now, _) = planned.lock().unwrap().unwrap();
         let found = i32::from(now.to_zoned(jiff::tz::TimeZone::UTC).year());
         assert!(year.contains(&found), "{now}");
     }
-    let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), json, soon()).await.unwrap();
     assert_eq!(sent.nonce_digits, 9);
     client.report(&sent, Report::NonceFormat);
-    let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), json, soon()).await.unwrap();
     assert_eq!(sent.nonce_digits, 2);
 }
 
@@ -193,33 +193,32 @@ async fn an_open_circuit_sends_one_probe_and_a_stopped_account_says_why() {
     let settings = ApiClientSettings { circuit, ..ApiClientSettings::default() };
     let (client, counts) = client(&base, settings);
     for _ in 0..2 {
-        let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+        let sent = client.send(&account(), create(), json, soon()).await.unwrap();
         client.report(&sent, Report::Transient { retry_after: None });
     }
     assert_eq!(client.circuit_states(), [(account(), CircuitState::Open)]);
-    let error = client.send(&account(), "create", json, soon()).await.unwrap_err();
+    let error = client.send(&account(), create(), json, soon()).await.unwrap_err();
     assert!(matches!(error, SendError::CircuitOpen { .. }));
-    assert_eq!(error.failure(), None, "waiting is no attempt");
 
-    client.wait_until_open(&account()).await;
+    client.wait_until_open(&account(), create()).await;
     // What fails meanwhile counts no more than before: that a probe may be sent, or is out, does
     // not say that the vendor is back.
-    assert!(client.circuit_is_open(&account()), "a probe may be sent");
-    let probe = client.send(&account(), "create", json, soon()).await.unwrap();
-    assert!(client.circuit_is_open(&account()), "a probe is out");
-    let beside = client.send(&account(), "create", json, soon()).await.unwrap_err();
+    assert!(client.circuit_is_open(&account(), "create"), "a probe may be sent");
+    let probe = client.send(&account(), create(), json, soon()).await.unwrap();
+    assert!(client.circuit_is_open(&account(), "create"), "a probe is out");
+    let beside = client.send(&account(), create(), json, soon()).await.unwrap_err();
     assert!(matches!(beside, SendError::CircuitOpen { .. }));
     drop(probe);
-    let probe = client.send(&account(), "create", json, soon()).await.unwrap();
+    let probe = client.send(&account(), create(), json, soon()).await.unwrap();
     client.report(&probe, Report::Refused);
     assert_eq!(client.circuit_states(), [(account(), CircuitState::Closed)]);
-    assert!(!client.circuit_is_open(&account()));
+    assert!(!client.circuit_is_open(&account(), "create"));
     assert_eq!(seen.count("POST"), 4);
 
-    let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), json, soon()).await.unwrap();
     client.report(&sent, Report::Misconfigured { message: "add the address".to_owned() });
     client.report(&sent, Report::Succeeded);
-    let error = client.send(&account(), "create", json, soon()).await.unwrap_err();
+    let error = client.send(&account(), create(), json, soon()).await.unwrap_err();
     assert_eq!(error, SendError::Stopped { message: "add the address".to_owned() });
     let counts = counts.0.lock().unwrap();
     let count = |class| counts.get(&("create".to_owned(), class)).copied().unwrap_or(0);
@@ -236,11 +235,11 @@ async fn waiting_callers_move_on_as_the_slow_start_grows() {
     let settings = ApiClientSettings { circuit, ..ApiClientSettings::default() };
     let (client, _) = client(&base, settings);
     for report in [Report::Transient { retry_after: None }, Report::Succeeded] {
-        let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+        let sent = client.send(&account(), create(), json, soon()).await.unwrap();
         client.report(&sent, report);
     }
     let calls = (0..40).map(async |_| {
-        let sent = client.send(&account(), "create", json, soon()).await.unwrap();
+        let sent = client.send(&account(), create(), json, soon()).await.unwrap();
         client.report(&sent, Report::Succeeded);
     });
     futures_util::future::join_all(calls).await;
@@ -251,10 +250,10 @@ async fn waiting_callers_move_on_as_the_slow_start_grows() {
 #[tokio::test]
 async fn calls_that_are_given_up_while_they_wait_leave_the_limit_as_it_was() {
     let (base, seen) = serve(|_, _| Box::pin(async { ok("{}") })).await;
-    let limits = vec![("look-up".to_owned(), 2, Duration::from_secs(60))];
+    let limits = vec![("create".to_owned(), 2, Duration::from_secs(60))];
     let client = client_with_limits(&base, limits);
     let name = account();
-    let send = |left| client.send(&name, "look-up", json, Instant::now() + left);
+    let send = |left| client.send(&name, create(), json, Instant::now() + left);
     for _ in 0..2 {
         let sent = send(Duration::from_secs(20)).await.unwrap();
         client.report(&sent, Report::Succeeded);

@@ -38,7 +38,7 @@ fn giving(number: usize, text: &str) -> BoxFuture<'static, Reply> {
 async fn fifty_callers_make_one_renewal() {
     let (base, seen) = serve(|number, text| giving(number, &text)).await;
     let client = started(&base, renewable(None), &Arc::default());
-    let send = async || client.send(&account(), "create", with_token, soon()).await.unwrap();
+    let send = async || client.send(&account(), create(), with_token, soon()).await.unwrap();
     let sent = join_all((0..50).map(|_| send())).await;
     assert_eq!(seen.count("/refresh?secret=refresh-0"), 1);
     assert_eq!(seen.count("access-0"), 50);
@@ -57,7 +57,7 @@ async fn a_renewal_given_up_by_its_caller_is_stored_all_the_same() {
     let store = Arc::new(MemoryTokenStore::default());
     let client = started(&base, renewable(None), &store);
     let name = account();
-    let call = client.send(&name, "create", with_token, soon());
+    let call = client.send(&name, create(), with_token, soon());
     assert!(tokio::time::timeout(Duration::from_millis(10), call).await.is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;
     let stored = store.load(&account()).await.unwrap().unwrap();
@@ -78,12 +78,12 @@ async fn after_a_lost_answer_the_same_refresh_token_is_tried_again() {
         .await;
     let store = Arc::new(MemoryTokenStore::default());
     let client = started(&base, renewable(None), &store);
-    let error = client.send(&account(), "create", with_token, soon()).await.unwrap_err();
+    let error = client.send(&account(), create(), with_token, soon()).await.unwrap_err();
     assert!(matches!(error, SendError::CircuitOpen { .. }), "{error:?}");
     let stored = store.load(&account()).await.unwrap().unwrap();
     assert_eq!(stored.state, TokenState::Refreshing);
-    client.wait_until_open(&account()).await;
-    client.send(&account(), "create", with_token, soon()).await.unwrap();
+    client.wait_until_open(&account(), create()).await;
+    client.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_eq!(seen.count("/refresh?secret=refresh-0"), 2);
 
     // A process that starts in between does the same.
@@ -91,7 +91,7 @@ async fn after_a_lost_answer_the_same_refresh_token_is_tried_again() {
     let begun = StoredTokens { version: 1, ..stored };
     again.save(&account(), &begun).await.unwrap();
     let client = started(&base, renewable(None), &again);
-    client.send(&account(), "create", with_token, soon()).await.unwrap();
+    client.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_eq!(seen.count("/refresh?secret=refresh-0"), 3);
 }
 
@@ -108,7 +108,7 @@ async fn a_refused_renewal_stops_the_account_until_a_person_authorises() {
     let store = Arc::new(MemoryTokenStore::default());
     let client = started(&base, renewable(None), &store);
     for _ in 0..3 {
-        let error = client.send(&account(), "create", with_token, soon()).await.unwrap_err();
+        let error = client.send(&account(), create(), with_token, soon()).await.unwrap_err();
         let SendError::Stopped { message } = &error else { panic!("{error:?}") };
         assert!(message.contains("wms-connector authorize --account a"), "{message}");
     }
@@ -117,13 +117,13 @@ async fn a_refused_renewal_stops_the_account_until_a_person_authorises() {
 
     let one_time = Secret::new("one-time");
     client.authorize(&account(), "a@example.org", &one_time, None).await.unwrap();
-    let sent = client.send(&account(), "create", with_token, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_eq!(sent.used.map(|used| used.access_token), Some(Secret::new("access-2")));
     assert!(!client.token_statuses()[0].1.needs_authorization);
 
     // A process that starts now finds them in the store, before the configuration's.
     let after = started(&base, renewable(None), &store);
-    after.send(&account(), "create", with_token, soon()).await.unwrap();
+    after.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_eq!((seen.count("/authorize"), seen.count("/refresh")), (1, 1));
 }
 
@@ -137,7 +137,7 @@ async fn a_one_time_token_is_sent_once_whatever_happens() {
     assert!(matches!(error, AuthorizeError::NoAnswer(_)), "{error:?}");
     assert!(!format!("{error:?}{error}").contains("one-time-secret"));
     assert_eq!(seen.texts().len(), 1);
-    let error = client.send(&account(), "create", with_token, soon()).await.unwrap_err();
+    let error = client.send(&account(), create(), with_token, soon()).await.unwrap_err();
     assert!(matches!(error, SendError::NoTokens { .. }), "{error:?}");
 
     let (base, seen) = serve(|number, text| match text.contains("/exchange") {
@@ -159,7 +159,7 @@ async fn a_fixed_token_that_is_refused_waits_for_a_person() {
     let vendor = Plain { tokens: Some(PlainTokens { configured, life: None }) };
     let store = Arc::new(MemoryTokenStore::default());
     let client = started(&base, vendor, &store);
-    let sent = client.send(&account(), "create", with_token, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), with_token, soon()).await.unwrap();
     let used = sent.used.clone().unwrap();
     client.report(&sent, Report::SessionExpired);
     let error = client.renew_after_refusal(&account(), &used).await.unwrap_err();
@@ -170,7 +170,7 @@ async fn a_fixed_token_that_is_refused_waits_for_a_person() {
     let configured = Some(tokens("another", None));
     let vendor = Plain { tokens: Some(PlainTokens { configured, life: None }) };
     let client = started(&base, vendor, &store);
-    client.send(&account(), "create", with_token, soon()).await.unwrap();
+    client.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_eq!(seen.count("another"), 1);
 }
 
@@ -178,14 +178,14 @@ async fn a_fixed_token_that_is_refused_waits_for_a_person() {
 async fn tokens_are_renewed_early_while_the_old_ones_are_in_use() {
     let (base, seen) = serve(|number, text| giving(number, &text)).await;
     let client = started(&base, renewable(Some(Duration::from_secs(4))), &Arc::default());
-    client.send(&account(), "create", with_token, soon()).await.unwrap();
+    client.send(&account(), create(), with_token, soon()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(3_150)).await;
-    let sent = client.send(&account(), "create", with_token, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_eq!(sent.used.unwrap().access_token, Secret::new("access-0"), "no call waits");
     while seen.count("/refresh") < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let sent = client.send(&account(), "create", with_token, soon()).await.unwrap();
+    let sent = client.send(&account(), create(), with_token, soon()).await.unwrap();
     assert_ne!(sent.used.unwrap().access_token, Secret::new("access-0"));
 }

@@ -304,3 +304,8 @@ pub(super) fn client_with_limits(base: &str, limits: Vec<(String, u32, Duration)
     client.add_account(account(), endpoint).unwrap();
     client
 }
+
+/// A call like any other.
+pub(super) fn create() -> Caller<'static> {
+    Caller { label: "create", operation: "create", command: 1, own_path: false, look_up: false }
+}

@@ -257,6 +257,13 @@ mod tests {
             (502, "<html>", Is::Transient),
             (429, "", Is::Transient),
             (404, "<html>", Is::Unreadable),
+            // A gateway's own code is no refusal of the tokens, which only a person could replace.
+            (403, r#"{"code":403,"message":"Forbidden"}"#, Is::Unreadable),
+            (400, r#"{"code":"BadRequest","message":"x"}"#, Is::Unreadable),
+            (502, r#"{"code":502,"message":"Bad Gateway"}"#, Is::Transient),
+            (408, "", Is::Transient),
+            (425, "", Is::Transient),
+            (400, r#"{"code":10003,"message":"Invalid REFRESH TOKEN"}"#, Is::Refused),
             (200, "<html>", Is::Unreadable),
             (200, r#"{"code":0,"data":null}"#, Is::Unreadable),
             (200, r#"{"code":0,"data":{"userId":8}}"#, Is::Unreadable),

@@ -83,11 +83,13 @@ pub(super) fn classify(
         (Reading::Success(_) | Reading::Unreadable, 200..=299 | 500..) => {
             Verdict::Transient { effect: Effect::Possible, retry_after, details: unsaid() }
         }
-        // The path of a `call` is the caller's: its mistake must not stop the account.
-        (Reading::Success(_) | Reading::Unreadable, 404 | 405) if operation == Operation::Call => {
-            Verdict::Refused { category: ReplyCategory::NotFound, details: unsaid() }
+        (Reading::Success(_) | Reading::Unreadable, 408 | 425) => {
+            Verdict::Transient { effect: Effect::Possible, retry_after, details: unsaid() }
         }
-        (Reading::Success(_) | Reading::Unreadable, _) => Verdict::Misconfigured(unsaid()),
+        // Something before the vendor. A redirect is never followed.
+        (Reading::Success(_) | Reading::Unreadable, status) => {
+            Verdict::Blocked { status, details: Details::default() }
+        }
     };
     Err(Box::new(verdict))
 }

@@ -42,6 +42,7 @@ fn word(verdict: &Verdict) -> (&'static str, Option<ReplyCategory>) {
         Verdict::Throttled { .. } => ("throttled", None),
         Verdict::Transient { effect: Effect::Possible, .. } => ("uncertain", None),
         Verdict::Transient { effect: Effect::None, .. } => ("transient", None),
+        Verdict::Blocked { .. } => ("blocked", None),
         Verdict::Misconfigured(_) => ("misconfigured", None),
         other => panic!("{other:?}"),
     }
@@ -88,8 +89,8 @@ fn answers_are_judged_by_both_envelopes_and_the_status() {
             ("throttled", None),
         ),
         (&order, answer(429, ""), ("throttled", None)),
-        (&order, answer(403, ""), ("misconfigured", None)),
-        (&order, answer(302, ""), ("misconfigured", None)),
+        (&order, answer(403, ""), ("blocked", None)),
+        (&order, answer(302, ""), ("blocked", None)),
         (
             &asn,
             inside(r#"{"notSuccess":false,"result":{"asnNumber":"A1"},"state":"success"}"#),
@@ -117,11 +118,45 @@ fn answers_are_judged_by_both_envelopes_and_the_status() {
         ),
         (&query, failing("SERVICE_TYPE_NOT_ALLOW"), refused(ReplyCategory::Configuration)),
         (&order, failing("SERVICE_TYPE_NOT_ALLOW"), ("misconfigured", None)),
-        (&query, answer(404, ""), refused(ReplyCategory::NotFound)),
+        (&query, answer(404, ""), ("blocked", None)),
         (&query, inside("{\"a\":1}"), ("succeeded", None)),
     ] {
         let judged = qianyi().judge(command, &answer);
         assert_eq!(word(&judged), verdict, "{judged:?}");
+    }
+}
+
+#[test]
+fn a_status_without_the_vendors_answer_never_stops_the_account() {
+    let query = call("shop", Some("QUERY_SHOP_LIST"), "{}");
+    for status in 300..500 {
+        for body in [
+            "",
+            "<html><body>Request blocked</body></html>",
+            r#"{"timestamp":1,"status":400,"error":"Bad Request","path":"/api/v1/order"}"#,
+            r#"{"code":403,"message":"Forbidden"}"#,
+            r#"{"errorCode":"AccessDenied"}"#,
+            r#"{"state":"success","bizContent":"{\"state\":\"success\"}"}"#,
+            "[]",
+        ] {
+            for command in [&create_order(&[]), &create_asn(&[]), &cancel_order(), &query] {
+                let answer = answer(status, body);
+                let expected = |transient| match status {
+                    408 | 425 => transient,
+                    429 => "throttled",
+                    _ => "blocked",
+                };
+                let verdict = qianyi().judge(command, &answer);
+                assert_eq!(word(&verdict).0, expected("uncertain"), "{status} {body}");
+                match (qianyi().judge_look_up(command, &answer), command) {
+                    (LookUp::Failed(verdict), _) => {
+                        assert_eq!(word(&verdict).0, expected("transient"), "{status} {body}");
+                    }
+                    (LookUp::NotFound { .. }, Command::Call(_)) => {}
+                    (other, _) => panic!("{status} {body} {other:?}"),
+                }
+            }
+        }
     }
 }
 

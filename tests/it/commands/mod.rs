@@ -2,6 +2,7 @@
 //! books, and what comes back as a reply.
 
 mod afresh;
+mod blocked;
 mod carried_out;
 mod crash;
 mod dead_letters;
@@ -35,6 +36,7 @@ pub(crate) fn register(suite: &mut Suite) {
     afresh::register(suite);
     once::register(suite);
     given_up::register(suite);
+    blocked::register(suite);
     refused::register(suite);
     tokens::register(suite);
     unreadable::register(suite);

@@ -81,14 +81,10 @@ fn verdict(asked: Asked<'_>, answer: &VendorAnswer) -> Verdict {
     };
     let known = envelope.known();
     let succeeded = (200..300).contains(&answer.status);
-    let overloaded = answer.status == 429 || answer.status >= 500;
-    // A gateway's error page may have a `code` as well. What the vendor's table does not know is
-    // believed to be a refusal only where the status does not speak of a failure; a success only
-    // under a status of success.
-    if match known {
-        None => overloaded,
-        Some(code) => code.class() == Class::Success && !succeeded,
-    } {
+    // The error page of a gateway or a framework may have a `code` as well. What the vendor's
+    // table does not know is believed to be a refusal, and a success to be one, only under a
+    // status of success.
+    if !succeeded && known.is_none_or(|code| code.class() == Class::Success) {
         return by_status(asked, answer, envelope.details);
     }
     by_code(asked, answer, known, envelope)
@@ -100,8 +96,9 @@ fn by_status(asked: Asked<'_>, answer: &VendorAnswer, details: Details) -> Verdi
     match answer.status {
         429 => Verdict::Throttled { retry_after, details },
         503 if retry_after.is_some() => Verdict::Throttled { retry_after, details },
-        // A redirect is never followed: it means a wrong base_url, as another 4xx does.
-        300..=499 => Verdict::Misconfigured(details),
+        408 | 425 => Verdict::Transient { effect: asked.effect(), retry_after, details },
+        // Something before the vendor. A redirect is never followed.
+        status @ 300..=499 => Verdict::Blocked { status, details },
         _ => Verdict::Transient { effect: asked.effect(), retry_after, details },
     }
 }
@@ -236,6 +233,7 @@ pub(in super::super) fn judge_look_up(
         | Verdict::ClockSkew(_)
         | Verdict::NonceRepeated(_)
         | Verdict::NonceFormat(_)
+        | Verdict::Blocked { .. }
         | Verdict::Misconfigured(_)) => LookUp::Failed(verdict),
     }
 }
@@ -334,11 +332,16 @@ fn as_text(value: &Value) -> Option<String> {
 /// `data` of an answer to a token call.
 pub(in super::super) fn token_data(answer: &VendorAnswer) -> Result<String, TokenRefusal> {
     let status = answer.status;
-    let Some(envelope) = Envelope::read(answer) else {
+    let succeeded = (200..300).contains(&status);
+    let envelope = Envelope::read(answer);
+    // A gateway's own `code` says nothing about the tokens: taken for the vendor's refusal, it
+    // would cost an authorisation by a person.
+    let Some(envelope) = envelope.filter(|read| succeeded || read.known().is_some()) else {
         return Err(match status {
-            429 | 500..=599 => TokenRefusal::Transient(format!("HTTP {status}")),
+            408 | 425 | 429 | 500..=599 => TokenRefusal::Transient(format!("HTTP {status}")),
             _ => TokenRefusal::Unreadable(format!(
-                "HTTP {status} without the vendor's envelope; check base_url"
+                "HTTP {status} without the vendor's answer; check the account's `base_url` and \
+                 what is between the connector and the vendor"
             )),
         });
     };

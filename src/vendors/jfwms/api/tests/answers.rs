@@ -36,6 +36,7 @@ fn word(verdict: &Verdict) -> String {
         Verdict::ClockSkew(_) => "clock".into(),
         Verdict::NonceRepeated(_) => "nonce repeated".into(),
         Verdict::NonceFormat(_) => "nonce format".into(),
+        Verdict::Blocked { status, .. } => format!("blocked {status}"),
         Verdict::Misconfigured(_) => "misconfigured".into(),
     }
 }
@@ -63,7 +64,13 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
         ("create-order", 200, None, code("40001"), "refused Duplicate"),
         ("create-order", 200, None, code("20023"), "refused Other"),
         ("create-order", 200, None, code("424242"), "refused Refused"),
-        ("create-order", 400, None, code("424242"), "refused Refused"),
+        ("create-order", 400, None, code("424242"), "blocked 400"),
+        ("create-order", 400, None, code("50019"), "duplicate"),
+        ("create-order", 401, None, code("10002"), "session"),
+        ("create-order", 403, None, code("403"), "blocked 403"),
+        ("create-order", 403, None, code("\"FORBIDDEN\""), "blocked 403"),
+        ("create-order", 403, None, code("0"), "blocked 403"),
+        ("create-order", 502, None, code("502"), "transient Possible"),
         ("create-order", 502, None, code("424242"), "transient Possible"),
         ("create-order", 500, None, code("0"), "transient Possible"),
         ("create-order", 200, None, code("1"), "transient Possible"),
@@ -93,8 +100,8 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
         ("create-order", 503, Some(3), String::new(), "throttled Some(3s)"),
         ("create-order", 503, None, String::new(), "transient Possible"),
         ("create-order", 500, Some(3), "{}".into(), "transient Possible"),
-        ("create-order", 404, None, "<html>".into(), "misconfigured"),
-        ("create-order", 302, None, String::new(), "misconfigured"),
+        ("create-order", 404, None, "<html>".into(), "blocked 404"),
+        ("create-order", 302, None, String::new(), "blocked 302"),
         ("create-order", 200, None, "<html>".into(), "transient Possible"),
         ("create-order", 200, None, r#"{"code":"x"}"#.into(), "refused Refused"),
         ("create-order", 200, None, "{\"code\":0".into(), "transient Possible"),
@@ -105,6 +112,40 @@ fn answers_are_judged_by_their_body_then_by_their_status() {
     }
     let idempotent = command("call", json!({"idempotent": true}));
     assert_eq!(word(&vendor().judge(&idempotent, &answer(500, None, ""))), "transient None");
+}
+
+/// Bodies that are not the vendor's: of a firewall, of frameworks, of gateways.
+const STRANGERS: [&str; 7] = [
+    "",
+    "<html><body>Request blocked</body></html>",
+    r#"{"timestamp":1,"status":400,"error":"Bad Request","path":"/api/order/create"}"#,
+    r#"{"code":403,"message":"Forbidden"}"#,
+    r#"{"code":"AccessDenied","message":"no"}"#,
+    r#"{"error":{"code":1}}"#,
+    "[]",
+];
+
+#[test]
+fn a_status_without_the_vendors_answer_never_stops_the_account() {
+    for status in 300..500 {
+        for body in STRANGERS {
+            for kind in ["create-order", "cancel-order", "create-asn", "cancel-asn", "call"] {
+                let command = command(kind, json!({}));
+                let answer = answer(status, None, body);
+                let expected = |effect| match status {
+                    408 | 425 => format!("transient {effect}"),
+                    429 => "throttled None".to_owned(),
+                    _ => format!("blocked {status}"),
+                };
+                let verdict = vendor().judge(&command, &answer);
+                assert_eq!(word(&verdict), expected("Possible"), "{kind} {status} {body}");
+                let LookUp::Failed(verdict) = vendor().judge_look_up(&command, &answer) else {
+                    panic!("{kind} {status} {body}")
+                };
+                assert_eq!(word(&verdict), expected("None"), "{kind} {status} {body}");
+            }
+        }
+    }
 }
 
 /// Every code, at the operation it can be about: the consequence is its class's.
