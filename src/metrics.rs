@@ -60,6 +60,7 @@ struct Inner {
     signature_form: IntGaugeVec,
     reply_errors: IntCounterVec,
     pipeline_restarts: IntCounterVec,
+    connections_refused: IntCounterVec,
     ready: Gauge,
     spool_records: IntGaugeVec,
     spool_bytes: Gauge,
@@ -222,6 +223,11 @@ impl Metrics {
                 "wms_pipeline_restarts_total",
                 "Failures of a whole pipeline, which then started again.",
                 &["pipeline"],
+            )?,
+            connections_refused: counter(
+                "wms_connections_refused_total",
+                "Connections of senders that were refused or closed, by reason.",
+                &["reason"],
             )?,
             ready,
             spool_records: gauge(
@@ -423,6 +429,11 @@ impl Metrics {
 
     pub fn reply_error(&self, reason: &str) {
         self.inner.reply_errors.with_label_values(&[reason]).inc();
+    }
+
+    /// A connection was refused, or closed before its sender wanted it.
+    pub fn connection_refused(&self, reason: &str) {
+        self.inner.connections_refused.with_label_values(&[reason]).inc();
     }
 
     /// A pipeline failed, and starts again.

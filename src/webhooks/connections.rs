@@ -17,6 +17,7 @@ use super::{
     lock,
     pace::{Deadlines, Pace},
 };
+use crate::metrics::Metrics;
 
 /// So many are told at a time that there is no room; further ones are closed without a word.
 const TOLD_AT_A_TIME: usize = 64;
@@ -35,6 +36,7 @@ pub(super) struct Connections {
     deadlines: Deadlines,
     open: Mutex<Open>,
     told: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -67,17 +69,29 @@ pub(super) enum Admission {
 }
 
 impl Connections {
-    pub(super) fn new(max: usize, deadlines: Deadlines) -> Arc<Self> {
+    pub(super) fn new(max: usize, deadlines: Deadlines, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             max,
             deadlines,
             open: Mutex::default(),
             told: Arc::new(Semaphore::new(TOLD_AT_A_TIME)),
+            metrics,
         })
     }
 
+    /// Takes a place for one more connection. Where all are taken the one that has idled longest makes
+    /// room: idle ones are kept for minutes, and strangers could otherwise hold every place with them.
     pub(super) fn admit(self: &Arc<Self>) -> Admission {
         let mut open = lock(&self.open);
+        if open.connections.len() >= self.max
+            && let Some(idle) = open.longest_idle()
+        {
+            // Its own end then finds its place taken away already.
+            if let Some(connection) = open.connections.remove(&idle) {
+                connection.close.notify_one();
+                self.metrics.connection_refused("idle");
+            }
+        }
         if open.connections.len() < self.max {
             let id = open.next;
             open.next += 1;
@@ -87,6 +101,7 @@ impl Connections {
             return Admission::Served(Place { connections: Arc::clone(self), id, connection });
         }
         drop(open);
+        self.metrics.connection_refused("full");
         match Arc::clone(&self.told).try_acquire_owned() {
             Ok(permit) => Admission::Told(permit),
             Err(_too_many) => Admission::Closed,
@@ -111,9 +126,22 @@ impl Connections {
             let overdue = lock(&connection.pace).overdue(&self.deadlines, now);
             if let Some(overdue) = overdue {
                 tracing::debug!(?overdue, "a connection is closed");
+                if let Some(reason) = overdue.reason() {
+                    self.metrics.connection_refused(reason);
+                }
                 connection.close.notify_one();
             }
         }
+    }
+}
+
+impl Open {
+    /// The connection whose last request is longest ago, of those without one.
+    fn longest_idle(&self) -> Option<u64> {
+        let since = |(id, connection): (&u64, &Arc<Connection>)| {
+            lock(&connection.pace).idle_since().map(|since| (since, *id))
+        };
+        self.connections.iter().filter_map(since).min().map(|(_, id)| id)
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// How long a connection may stay in one state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
-    /// From the first byte of a request to the end of its headers.
+    /// From the first byte of a request to the end of its headers, and from an answer to its last
+    /// byte: a sender that never reads keeps no place.
     pub(super) head: Duration,
     /// Between two requests.
     pub(super) keep_alive: Duration,
@@ -31,6 +32,19 @@ enum State {
 pub(super) enum Overdue {
     Idle,
     Head,
+    Answering,
+}
+
+impl Overdue {
+    /// The reason in `wms_connections_refused_total`. That an idle connection ends in its time is no
+    /// refusal.
+    pub(super) const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Idle => None,
+            Self::Head => Some("slow-header"),
+            Self::Answering => Some("unread-answer"),
+        }
+    }
 }
 
 /// The state of one connection.
@@ -77,12 +91,18 @@ impl Pace {
         self.change(State::Head, State::Idle, now);
     }
 
+    /// Since when there is no request on it, if there is none.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.state == State::Idle).then_some(self.since)
+    }
+
     /// Whether it has been in its state for too long.
     pub(super) fn overdue(&self, deadlines: &Deadlines, now: Instant) -> Option<Overdue> {
         let (allowed, overdue) = match self.state {
             State::Idle => (deadlines.keep_alive, Overdue::Idle),
             State::Head => (deadlines.head, Overdue::Head),
-            State::Busy | State::Answering => return None,
+            State::Answering => (deadlines.head, Overdue::Answering),
+            State::Busy => return None,
         };
         (now.saturating_duration_since(self.since) > allowed).then_some(overdue)
     }
@@ -122,6 +142,27 @@ mod tests {
         assert_eq!(overdue_at(&answered, &[19, 624, 625]), [None, None, idle]);
         let next = [&answered[..], &[(300, Pace::received)]].concat();
         assert_eq!(overdue_at(&next, &[315, 316]), [None, head]);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_read_has_a_deadline() {
+        let unread: [Step; 3] = [(0, Pace::received), (0, Pace::begun), (1, Pace::answered)];
+        assert_eq!(overdue_at(&unread, &[16, 17]), [None, Some(Overdue::Answering)]);
+    }
+
+    #[test]
+    fn only_a_connection_without_a_request_is_idle() {
+        let mut pace = Pace::new(Instant::now());
+        assert!(pace.idle_since().is_some());
+        for (step, idle) in [
+            (Pace::received as fn(&mut Pace, Instant), false),
+            (Pace::begun, false),
+            (Pace::answered, false),
+            (Pace::flushed, true),
+        ] {
+            step(&mut pace, Instant::now());
+            assert_eq!(pace.idle_since().is_some(), idle);
+        }
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl WebhookServer {
     pub async fn serve(self, webhooks: Arc<Webhooks>, stop: CancellationToken) {
         let settings = &webhooks.settings;
         let deadlines = Deadlines { head: settings.read_timeout, keep_alive: settings.keep_alive };
-        let connections = Connections::new(settings.max_connections, deadlines);
+        let connections =
+            Connections::new(settings.max_connections, deadlines, webhooks.metrics.clone());
         let router = Router::new()
             .route("/webhooks/{account}", post(without_secret).get(tried))
             .route("/webhooks/{account}/{secret}", post(with_secret).get(tried_with_secret))

@@ -21,7 +21,7 @@ tests! {
         a_sender_that_stops_is_cut_off, a_connection_is_used_again,
         one_account_cannot_take_anothers_room, connections_beyond_the_bound_are_told,
         a_shutdown_answers_what_has_begun, a_large_inventory_count_is_one_record,
-        a_connection_may_idle_longer_than_a_request_may_take;
+        a_connection_may_idle_longer_than_a_request_may_take, idle_connections_shut_nobody_out;
     mock: what_the_broker_calls_too_large_is_a_413, a_broker_that_refuses_is_a_503,
         a_passing_fault_is_not_the_senders_business;
     kafka: a_record_over_the_topics_limit_is_a_413,
@@ -185,6 +185,38 @@ async fn connections_beyond_the_bound_are_told(env: &TestEnv) {
     while wire::post(&app, JFWMS, &[], order("3")).await.status != 200 {
         assert!(tokio::time::Instant::now() < deadline, "no place became free");
     }
+    app.stop().await.unwrap();
+}
+
+/// Connections without a request take no sender's place, however long they may be kept: the one that has
+/// idled longest makes room. One that has begun a request is never closed for another.
+async fn idle_connections_shut_nobody_out(env: &TestEnv) {
+    let ingress = "max_connections = 3".to_owned();
+    let app = TestApp::start_with(env, Options { ingress, ..only_webhooks() }).await;
+    let address = app.running.webhooks.unwrap();
+    let order = |number: &str| vendor::jfwms("order", &vendor::order(number));
+    let (mut begun, rest) = Unfinished::half(address, JFWMS, &order("1"));
+    until_metric(&app, "wms_in_flight{pipeline=\"webhooks\"} 1\n").await;
+    let mut idle = Vec::new();
+    for _ in 0..6 {
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        idle.push(stream);
+    }
+    for number in ["2", "3"] {
+        let answer = wire::post(&app, JFWMS, &[], order(number)).await;
+        assert_eq!(answer.code(), (200, json!(0)), "{answer:?}");
+    }
+    // The first to come are the first to go.
+    let mut first = idle.remove(0);
+    let closed = crate::support::backend::blocking(move || {
+        std::io::Read::read(&mut first, &mut [0; 16]).unwrap_or(0)
+    });
+    assert_eq!(closed.await, 0);
+    let metrics = app.metrics().await;
+    assert!(metrics.contains("wms_connections_refused_total{reason=\"idle\"} "), "{metrics}");
+    begun.write(&rest);
+    assert_eq!(begun.answer().await.code(), (200, json!(0)));
     app.stop().await.unwrap();
 }
 

@@ -192,8 +192,12 @@ pub(in super::super) fn decode(
     let account = owner(user_id.as_deref()).ok_or(Unrecognized::UnknownUser)?;
 
     let received = webhook.received();
-    // Of whoever it is, at whichever account's URL it came.
-    let id = event_id(&account, &state.type_name, frame_members);
+    // Of whoever it is, at whichever account's URL it came; mostly that account's own.
+    let id = if account == received.account {
+        state.event_id.clone()
+    } else {
+        event_id(&account, &state.type_name, frame_members)
+    };
     let head = Head {
         event_id: id.as_str().to_owned(),
         account: account.as_str().to_owned(),
