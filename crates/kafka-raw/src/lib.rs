@@ -1,20 +1,29 @@
-//! Reads through librdkafka what rdkafka 0.39 reads only by panicking.
+//! Reads through librdkafka what rdkafka 0.39 reads only by panicking, or not at all.
 //!
 //! `BorrowedHeaders::get` and `TopicPartitionListElem::metadata` unwrap the UTF-8 of texts that
 //! another client wrote: one record with such a header would end every process that reads its
-//! topic, again after each restart. This crate alone may use `unsafe`; everything that it exports is
+//! topic, again after each restart. Topic ids and leader epochs, which tell one log from the next one
+//! of the same name, have no safe interface there. This crate alone may use `unsafe`; everything that it exports is
 //! safe to call.
 
-use std::{ffi::CStr, ptr, slice};
+use std::{
+    ffi::{CStr, CString, c_char},
+    ptr, slice,
+};
 
 use rdkafka::{
     TopicPartitionList,
     bindings::{
         rd_kafka_header_add, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers,
-        rd_kafka_resp_err_t,
+        rd_kafka_message_leader_epoch, rd_kafka_resp_err_t,
+        rd_kafka_topic_partition_get_leader_epoch, rd_kafka_topic_partition_set_leader_epoch,
     },
     message::{BorrowedMessage, OwnedHeaders},
 };
+
+mod topics;
+
+pub use topics::{DescribedTopic, describe_topics, has_controller};
 
 /// A header as it is on the wire, but for a name with a NUL: librdkafka ends it there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +89,39 @@ pub fn metadata(list: &TopicPartitionList) -> Vec<Vec<u8>> {
     elements.iter().map(bytes).collect()
 }
 
+/// The epoch of the leader that wrote a record; `None` where the broker does not say.
+pub fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
+    // SAFETY: the message is alive while it is borrowed.
+    let epoch = unsafe { rd_kafka_message_leader_epoch(message.ptr()) };
+    (epoch >= 0).then_some(epoch)
+}
+
+/// The leader epoch of each element of a list of offsets, in the list's order.
+pub fn leader_epochs(list: &TopicPartitionList) -> Vec<Option<i32>> {
+    (0..list.count())
+        .map(|index| {
+            // SAFETY: `index` is below `cnt`, and the list is alive while it is borrowed.
+            let epoch = unsafe {
+                rd_kafka_topic_partition_get_leader_epoch((*list.ptr()).elems.add(index))
+            };
+            (epoch >= 0).then_some(epoch)
+        })
+        .collect()
+}
+
+/// Sets the leader epoch of the element at `index`; an index beyond the list's end does nothing.
+pub fn set_leader_epoch(list: &mut TopicPartitionList, index: usize, epoch: Option<i32>) {
+    if index < list.count() {
+        // SAFETY: `index` is below `cnt`, and the list is ours alone.
+        unsafe {
+            rd_kafka_topic_partition_set_leader_epoch(
+                (*list.ptr()).elems.add(index),
+                epoch.unwrap_or(-1),
+            );
+        }
+    }
+}
+
 /// Adds a header whose name is any bytes, as a client in another language can: for tests.
 /// `None`: librdkafka refuses it.
 pub fn with_header(headers: OwnedHeaders, name: &[u8], value: &[u8]) -> Option<OwnedHeaders> {
@@ -103,6 +145,20 @@ pub fn with_header(headers: OwnedHeaders, name: &[u8], value: &[u8]) -> Option<O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leader_epochs_are_kept_by_place() {
+        let mut list = TopicPartitionList::new();
+        list.add_partition("t", 0);
+        list.add_partition("t", 1);
+        assert_eq!(leader_epochs(&list), [None, None]);
+        set_leader_epoch(&mut list, 1, Some(7));
+        set_leader_epoch(&mut list, 2, Some(8));
+        assert_eq!(leader_epochs(&list), [None, Some(7)]);
+        assert_eq!(leader_epochs(&list.clone()), [None, Some(7)]);
+        set_leader_epoch(&mut list, 1, None);
+        assert_eq!(leader_epochs(&list), [None, None]);
+    }
 
     #[test]
     fn metadata_is_read_whole_and_in_order() {
