@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     errors::AuthorizeError,
     http::TransportError,
@@ -13,6 +15,11 @@ use crate::{
     domain::{Secret, TokenRefusal, Tokens},
     vendors::TokenCalls,
 };
+
+/// How long the tokens of a person who authorised are tried to be stored, and the pauses meanwhile.
+const STORE_FOR: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 impl TokenKeeper {
     /// Exchanges a person's one-time token for tokens. It is sent once, whatever happens.
@@ -68,10 +75,19 @@ impl TokenKeeper {
             previous: stored.map(|stored| stored.current),
             obtained_at: crate::clock::now(),
         };
+        let until = Instant::now() + STORE_FOR;
+        let mut pause = FIRST_PAUSE;
         loop {
             record.version = version + 1;
             match self.store.save(&self.account, &record).await {
                 Ok(()) => break,
+                // A running connector that writes in the same moment takes the transactional id
+                // back. The one-time token is spent: only these tokens are worth anything now.
+                Err(StoreError::Failed(why)) if Instant::now() < until => {
+                    tracing::warn!(account = %self.account, %why, "the tokens are not stored yet");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
                 Err(StoreError::Superseded) => {
                     // A running connector wrote meanwhile; a person's new tokens win.
                     let newest = self.store.load(&self.account).await;
