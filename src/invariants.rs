@@ -120,6 +120,7 @@ fn decisions_that_are_pure_take_time_and_chance_as_arguments() {
         "webhooks/forms.rs",
         "webhooks/source.rs",
         "webhooks/pace.rs",
+        "commands/begin.rs",
         "commands/offsets.rs",
         "commands/key_order.rs",
         "commands/contact.rs",

@@ -60,6 +60,7 @@ struct Inner {
     signature_form: IntGaugeVec,
     reply_errors: IntCounterVec,
     pipeline_restarts: IntCounterVec,
+    offset_resets: IntCounterVec,
     connections_refused: IntCounterVec,
     ready: Gauge,
     spool_records: IntGaugeVec,
@@ -218,6 +219,11 @@ impl Metrics {
                 "wms_reply_errors_total",
                 "Replies sent to the default topic because the asked one cannot be used.",
                 &["reason"],
+            )?,
+            offset_resets: counter(
+                "wms_offset_resets_total",
+                "Partitions of commands whose reading began elsewhere than at the committed offset.",
+                &["topic", "reason"],
             )?,
             pipeline_restarts: counter(
                 "wms_pipeline_restarts_total",
@@ -434,6 +440,11 @@ impl Metrics {
     /// A connection was refused, or closed before its sender wanted it.
     pub fn connection_refused(&self, reason: &str) {
         self.inner.connections_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Reading began elsewhere than at the committed offset.
+    pub fn offset_resets(&self, topic: &str, reason: &str, partitions: u64) {
+        self.inner.offset_resets.with_label_values(&[topic, reason]).inc_by(partitions);
     }
 
     /// A pipeline failed, and starts again.

@@ -109,6 +109,11 @@ impl Work<'_> {
                 .collect(),
             refuse_ignored_fields: commands.ignored_fields == config::IgnoredFields::Reject,
             connector_name: CONNECTOR_NAME.to_owned(),
+            begin: commands.begin.map(|begin| match begin {
+                config::Begin::End => commands::begin::Begin::End,
+                config::Begin::Earliest => commands::begin::Begin::Earliest,
+                config::Begin::At(time) => commands::begin::Begin::At(time),
+            }),
             max_in_flight: commands.max_in_flight,
             max_in_flight_per_account: commands.max_in_flight_per_account,
             window: commands.window,
@@ -332,6 +337,10 @@ impl commands::Metrics for Counted {
 
     fn uncommitted(&self, partitions: usize) {
         self.metrics.partitions_uncommitted(u64::try_from(partitions).unwrap_or(u64::MAX));
+    }
+
+    fn offset_resets(&self, topic: &str, reason: &'static str, partitions: u64) {
+        self.metrics.offset_resets(topic, reason, partitions);
     }
 
     fn restarting(&self, reason: &str) {

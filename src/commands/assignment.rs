@@ -17,8 +17,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    begin::Start,
     contact::{Contact, Moment},
-    offsets::{Commit, Fetched, METADATA_LIMIT, NoRoom, Window},
+    offsets::{Commit, Fetched, LogId, METADATA_LIMIT, NoRoom, Window},
     settled::{Before, Unsettled},
 };
 
@@ -64,17 +65,20 @@ impl Assignment {
         topic: &str,
         partition: i32,
         epoch: u64,
-        committed: Option<(i64, &str)>,
+        start: Start,
         buffered: Arc<AtomicUsize>,
     ) -> Self {
+        let Start { position, leader_epoch, progress, committed, .. } = start;
+        let window = Window::begin_at(Some(position), progress, leader_epoch, METADATA_LIMIT);
+        let committed = if committed { window.commit() } else { None };
         Self {
             topic: topic.into(),
             partition,
             epoch,
             stop: CancellationToken::new(),
             gone: CancellationToken::new(),
-            window: Mutex::new(Window::resume(committed, METADATA_LIMIT)),
-            committed: Mutex::new(None),
+            window: Mutex::new(window),
+            committed: Mutex::new(committed),
             unsettled: Mutex::default(),
             ended: Notify::new(),
             busy: AtomicUsize::new(0),
@@ -83,8 +87,18 @@ impl Assignment {
         }
     }
 
-    pub(super) fn fetch(&self, offset: i64) -> Fetched {
-        locked(&self.window).fetch(offset)
+    pub(super) fn fetch(&self, offset: i64, leader_epoch: Option<i32>) -> Fetched {
+        locked(&self.window).fetch(offset, leader_epoch)
+    }
+
+    /// The log that is read, where that is known.
+    pub(super) fn log(&self) -> Option<LogId> {
+        locked(&self.window).log()
+    }
+
+    /// The next offset to be read, and the leader epoch of the record before.
+    pub(super) fn next(&self) -> (i64, Option<i32>) {
+        locked(&self.window).next()
     }
 
     pub(super) fn begin(&self, offset: i64) -> Result<(), NoRoom> {
@@ -204,11 +218,28 @@ pub(super) struct Group {
     pub(super) active: Mutex<ByPartition>,
     contact: Mutex<Contact>,
     pub(super) buffered: Arc<AtomicUsize>,
+    /// Partitions whose next records are not the ones that follow what was read.
+    went_back: Mutex<Vec<Arc<Assignment>>>,
 }
 
 impl Group {
     pub(super) fn active(&self) -> Vec<Arc<Assignment>> {
         locked(&self.active).values().cloned().collect()
+    }
+
+    /// What comes next in the partition is not what follows what was read: its topic was made again,
+    /// or its log was cut off.
+    pub(super) fn went_back(&self, assignment: &Arc<Assignment>) {
+        if !assignment.stop.is_cancelled() {
+            locked(&self.went_back).push(Arc::clone(assignment));
+        }
+    }
+
+    /// Those of the partitions that are still ours.
+    pub(super) fn take_went_back(&self) -> Vec<Arc<Assignment>> {
+        let mut all = std::mem::take(&mut *locked(&self.went_back));
+        all.retain(|assignment| !assignment.stop.is_cancelled());
+        all
     }
 
     /// Whether a partition may hold no more, where all together may hold `most` bytes. Half of them
@@ -254,13 +285,19 @@ fn now() -> Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::{begin::Why, offsets::Progress};
+
+    fn start() -> Start {
+        let (progress, why) = (Progress::default(), Why::Empty);
+        Start { position: 0, leader_epoch: None, progress, why, committed: false }
+    }
 
     #[test]
     fn a_stuck_partition_leaves_bytes_to_the_others() {
         let group = Group::default();
         let partition = |number: i32, epoch: u64| {
             let buffered = Arc::clone(&group.buffered);
-            let assignment = Arc::new(Assignment::new("t", number, epoch, None, buffered));
+            let assignment = Arc::new(Assignment::new("t", number, epoch, start(), buffered));
             locked(&group.active).insert(("t".into(), number), Arc::clone(&assignment));
             assignment
         };

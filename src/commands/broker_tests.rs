@@ -19,7 +19,7 @@ use rdkafka::{
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{offsets::Progress, *};
+use super::{begin::Begin, offsets::Progress, *};
 use crate::{
     avro::{ReadCommand, ReadError},
     kafka::{Headers, OutgoingRecord, PublishError},
@@ -320,6 +320,7 @@ impl Metrics for Counted {
         self.restarts.lock().unwrap().push(reason.to_owned());
     }
     fn group(&self, _: bool) {}
+    fn offset_resets(&self, _: &str, _: &'static str, _: u64) {}
 }
 
 pub(super) struct Broker {
@@ -347,9 +348,9 @@ impl Broker {
             .set("group.id", "g")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "earliest");
-        if self.protocol == "consumer" {
-            config.set("group.protocol", "consumer");
+            .set("auto.offset.reset", "error");
+        if self.protocol != "classic" {
+            config.set("group.protocol", self.protocol);
         } else {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")
@@ -400,6 +401,7 @@ impl Broker {
             topics: vec![("commands".to_owned(), None)],
             default_reply_topic: "replies".to_owned(),
             session: Duration::from_secs(6),
+            begin: Some(Begin::Earliest),
             commit_every: Duration::from_millis(100),
             call_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(5),
@@ -528,7 +530,7 @@ async fn a_restart_skips_what_is_finished_and_never_repeats_what_began() {
     let brief = |settings: &mut Settings| settings.shutdown_timeout = Duration::from_millis(300);
     let process = broker.start(&hang, brief);
     until("b is done, x begun", || hang.replies().len() == 2 && hang.log().len() == 4).await;
-    let told = Progress { finished: vec![(3, 4)], begun: vec![2] };
+    let told = Progress { finished: vec![(3, 4)], begun: vec![2], ..Progress::default() };
     until("told so", || broker.committed(0) == Some((0, told.clone()))).await;
     process.end().await;
     assert_eq!(broker.committed(0), Some((0, told)));
@@ -623,9 +625,9 @@ async fn a_panic_ends_only_the_run_and_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_client_refuses_at_the_first_start_is_an_error() {
-    let broker = Broker::new(1, "classic");
+    let broker = Broker::new(1, "no such protocol");
     let world = World::new(1, |_, _| Does::Answers(200));
-    let process = broker.start(&world, |settings| settings.topics = vec![(String::new(), None)]);
+    let process = broker.start(&world, |_| {});
     let ended = tokio::time::timeout(PATIENCE, process.running).await.unwrap().unwrap();
     assert!(matches!(ended, Err(RunError::Create(_))), "{ended:?}");
     assert!(process.counted.restarts.lock().unwrap().is_empty());

@@ -15,7 +15,7 @@ use std::{
 use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, RDKafkaErrorCode},
     topic_partition_list::Offset,
 };
 use tokio::sync::oneshot;
@@ -23,12 +23,13 @@ use tokio::sync::oneshot;
 use super::{
     Settings,
     assignment::{Assignment, Group, Uncommitted},
-    consumer::Context,
+    consumer::{Context, Starts},
     offsets::METADATA_LIMIT,
+    positions::Positions,
 };
 
-/// How long to wait for committed offsets before asking again.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the topics still are the ones that are read.
+const LOOK_AT_TOPICS: Duration = Duration::from_secs(5);
 
 /// How long nothing is committed but for the last time, once the coordinator said that the group
 /// rebalances. It ends with a new generation, and a commit of the old one that arrives in that moment
@@ -85,19 +86,21 @@ pub(super) enum Job {
     Begin { assignment: Arc<Assignment>, answer: oneshot::Sender<bool> },
     /// Commit these partitions for the last time; the answer is whether that worked.
     Last { assignments: Vec<Arc<Assignment>>, answer: Sender<bool> },
-    /// Read the committed offsets with their metadata.
-    Fetch { partitions: TopicPartitionList, answer: Sender<KafkaResult<TopicPartitionList>> },
+    /// Find out where partitions begin.
+    Find { partitions: TopicPartitionList, answer: Sender<Starts> },
 }
 
 /// Serves jobs, and commits what has changed every `every`, until nobody can ask any more.
 pub(super) fn serve(
-    consumer: &BaseConsumer<Context>,
+    positions: &Positions<'_>,
     group: &Group,
     jobs: &Receiver<Job>,
     settings: &Settings,
 ) {
+    let consumer = positions.consumer;
     let (every, session) = (settings.commit_every, settings.session);
     let mut known = Known::at(Instant::now());
+    let mut next_look = Instant::now() + LOOK_AT_TOPICS;
     let mut next = Instant::now() + every;
     loop {
         let mut begins: Vec<(Arc<Assignment>, oneshot::Sender<bool>)> = Vec::new();
@@ -116,15 +119,20 @@ pub(super) fn serve(
                     }
                     answer.send(done).ok();
                 }
-                Job::Fetch { partitions, answer } => {
-                    answer.send(consumer.committed_offsets(partitions, FETCH_TIMEOUT)).ok();
+                Job::Find { partitions, answer } => {
+                    answer.send(positions.find(&partitions)).ok();
                 }
             }
             job = jobs.try_recv().ok();
         }
+        // A call is at most once a record: it does not begin on a record of another log than the one
+        // whose commits say what has begun.
+        let asked: Vec<_> = begins.iter().map(|(assignment, _)| Arc::clone(assignment)).collect();
+        let of_these_logs = asked.is_empty() || same_logs(positions, group, &asked);
         while let Some((assignment, answer)) = begins.pop() {
             // Beginnings of one partition share a commit.
-            let done = !assignment.stop.is_cancelled()
+            let done = of_these_logs
+                && !assignment.stop.is_cancelled()
                 && known.may_commit(Instant::now())
                 && !group.left(session).is_zero()
                 && commit(consumer, group, &assignment, &mut known);
@@ -152,7 +160,40 @@ pub(super) fn serve(
             }
             next = Instant::now() + every;
         }
+        if Instant::now() >= next_look {
+            if !group.left(session).is_zero() {
+                same_logs(positions, group, &group.active());
+            }
+            next_look = Instant::now() + LOOK_AT_TOPICS;
+        }
     }
+}
+
+/// Whether these partitions still are of the logs that are read. A topic that was deleted and made
+/// again goes on to be read where the old one was, as if nothing had happened, if it holds enough.
+fn same_logs(positions: &Positions<'_>, group: &Group, assignments: &[Arc<Assignment>]) -> bool {
+    if assignments.is_empty() || !positions.cluster.has_ids() {
+        return true;
+    }
+    let topics: Vec<&str> = assignments.iter().map(|assignment| &*assignment.topic).collect();
+    let logs = match positions.cluster.logs(positions.consumer, &topics) {
+        Ok(logs) => logs,
+        Err(error) => {
+            tracing::debug!(%error, "the topics could not be described");
+            return false;
+        }
+    };
+    let mut same = true;
+    for assignment in assignments {
+        // One that is not there now may come again.
+        if let Some(log) = logs.get(&*assignment.topic)
+            && assignment.log() != Some(*log)
+        {
+            group.went_back(assignment);
+            same = false;
+        }
+    }
+    same
 }
 
 /// Commits what has changed in a partition. `false` where nobody knows that it is committed.
@@ -181,6 +222,7 @@ fn commit(
         return false;
     }
     element.set_metadata(&commit.metadata);
+    wms_kafka_raw::set_leader_epoch(&mut list, 0, commit.leader_epoch);
     match consumer.commit(&list, CommitMode::Sync) {
         Ok(()) => {
             assignment.committed(commit);

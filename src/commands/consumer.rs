@@ -6,6 +6,7 @@
 //! alive, because the loop goes on polling meanwhile.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -20,7 +21,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Message, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
     topic_partition_list::Offset,
     types::RDKafkaRespErr,
@@ -32,8 +33,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Coordinates, Metrics, Record, Settings,
     assignment::{Assignment, Group, Held, locked},
+    begin::Start,
     committer::Job,
     offsets::Fetched,
+    pipeline::RunError,
+    positions::{History, Partition, PositionError, resets},
 };
 use crate::kafka::{self, LoggingContext, ReadHeaders};
 
@@ -68,6 +72,8 @@ pub(super) struct Context {
     /// The consumer is being dropped: the group's first question is answered at once, and no other.
     closing: AtomicBool,
     answered: AtomicBool,
+    /// A partition's next record is not where it is looked for; the statistics say which one's.
+    out_of_range: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -90,13 +96,16 @@ impl ClientContext for Context {
         let active = self.group.active();
         let joined = statistics.cgrp.is_some_and(|group| group.join_state == "steady");
         self.metrics.group(joined);
+        let out_of_range = self.out_of_range.swap(false, Ordering::SeqCst);
         for assignment in active {
-            let end = statistics
+            let partition = statistics
                 .topics
                 .get(&*assignment.topic)
-                .and_then(|topic| topic.partitions.get(&assignment.partition.to_string()))
-                .map(|partition| partition.ls_offset)
-                .filter(|end| *end >= 0);
+                .and_then(|topic| topic.partitions.get(&assignment.partition.to_string()));
+            if out_of_range && partition.is_some_and(|p| p.fetch_state == "none") {
+                self.group.went_back(&assignment);
+            }
+            let end = partition.map(|partition| partition.ls_offset).filter(|end| *end >= 0);
             if let (Some(end), Some(position)) = (end, assignment.position()) {
                 let lag = Some((end - position).max(0));
                 self.metrics.lag(&assignment.topic, assignment.partition, lag);
@@ -130,6 +139,9 @@ struct TopicStatistics {
 #[derive(Deserialize)]
 struct PartitionStatistics {
     ls_offset: i64,
+    /// `none` once the client gave up: the offset is not within the log.
+    #[serde(default)]
+    fetch_state: String,
 }
 
 #[derive(Deserialize)]
@@ -188,7 +200,8 @@ fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
     }
 }
 
-/// Makes the consumer. Its statistics say when the group was last heard from.
+/// Makes the consumer, which subscribes to nothing yet. Its statistics say when the group was last
+/// heard from.
 pub(super) fn create(
     mut config: ClientConfig,
     settings: &Settings,
@@ -205,19 +218,18 @@ pub(super) fn create(
             rebalances: Mutex::new(VecDeque::new()),
             closing: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            out_of_range: AtomicBool::new(false),
         },
     )?;
-    let topics: Vec<&str> = settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
-    consumer.subscribe(&topics)?;
     Ok(Arc::new(consumer))
 }
 
+/// Where partitions begin.
+pub(super) type Starts = Result<Vec<(Partition, Start)>, PositionError>;
+
 enum Pending {
-    /// The committed offsets are being read.
-    Assign {
-        partitions: TopicPartitionList,
-        read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>>,
-    },
+    /// Where each begins is being found out.
+    Assign { partitions: TopicPartitionList, found: Option<mpsc::Receiver<Starts>> },
     /// What is in flight ends, then it is committed.
     Revoke {
         partitions: TopicPartitionList,
@@ -270,12 +282,15 @@ pub(super) struct Loop {
     pub(super) jobs: mpsc::Sender<Job>,
     pub(super) taken: UnboundedSender<Taken>,
     pub(super) stop: CancellationToken,
+    pub(super) history: History,
+    /// Why it ends by itself.
+    pub(super) fault: RefCell<Option<RunError>>,
 }
 
 impl Loop {
     /// Polls until `stop`, then waits for what is in flight, commits and gives everything back; the
     /// same after a panic, which the second part of the answer tells. The caller drops the consumer.
-    pub(super) fn run(self) -> (Result<(), KafkaError>, bool) {
+    pub(super) fn run(self) -> (Result<(), RunError>, bool) {
         let mut pending: Option<Pending> = None;
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut pending)));
         // A rebalance that was being answered when a panic came is answered by the end.
@@ -294,14 +309,18 @@ impl Loop {
         }
     }
 
-    fn poll(&self, pending: &mut Option<Pending>) -> Result<(), KafkaError> {
+    fn poll(&self, pending: &mut Option<Pending>) -> Result<(), RunError> {
         let mut paused: HashMap<(Arc<str>, i32), Arc<Assignment>> = HashMap::new();
         while !self.stop.is_cancelled() {
             self.group.polled();
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => self.take(&message, &mut paused),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    return Err(KafkaError::MessageConsumptionFatal(code));
+                    return Err(RunError::Consumer(KafkaError::MessageConsumptionFatal(code)));
+                }
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    // It does not say of which partition.
+                    self.consumer.context().out_of_range.store(true, Ordering::SeqCst);
                 }
                 Some(Err(error)) => tracing::warn!(%error, "the command consumer"),
                 None => {}
@@ -313,8 +332,27 @@ impl Loop {
                 *pending = self.advance(this);
             }
             self.resume(&mut paused);
+            if let Some(fault) = self.fault.take() {
+                return Err(fault);
+            }
+            self.look_back()?;
         }
         Ok(())
+    }
+
+    /// Ends the run where a partition's offsets went back. The next one decides where it begins, with
+    /// a client that remembers nothing of the old log: librdkafka's goes on to believe the old
+    /// leader's epoch, and may never read the new one.
+    fn look_back(&self) -> Result<(), RunError> {
+        let went_back = self.group.take_went_back();
+        let Some(first) = went_back.first() else { return Ok(()) };
+        for assignment in &went_back {
+            let (next, leader_epoch) = assignment.next();
+            let partition = (Arc::clone(&assignment.topic), assignment.partition);
+            self.history.went_back(partition, next, leader_epoch);
+        }
+        let (topic, partition) = (first.topic.to_string(), first.partition);
+        Err(RunError::WentBack { topic, partition, others: went_back.len() - 1 })
     }
 
     fn take(
@@ -327,7 +365,10 @@ impl Loop {
         if assignment.stop.is_cancelled() {
             return;
         }
-        let fetched = assignment.fetch(message.offset());
+        let fetched = assignment.fetch(message.offset(), wms_kafka_raw::leader_epoch(message));
+        if fetched == Fetched::Repeated {
+            self.group.went_back(&assignment);
+        }
         if fetched == Fetched::New || fetched == Fetched::Begun {
             let record = record(message, &assignment.topic);
             let held = assignment.hold(record.bytes());
@@ -376,7 +417,7 @@ impl Loop {
     fn next_pending(&self) -> Option<Pending> {
         let rebalance = locked(&self.consumer.context().rebalances).pop_front()?;
         match rebalance {
-            Rebalance::Assign(partitions) => Some(Pending::Assign { partitions, read: None }),
+            Rebalance::Assign(partitions) => Some(Pending::Assign { partitions, found: None }),
             Rebalance::Revoke { partitions, lost: true } => {
                 let leaving = self.leaving(&partitions);
                 self.lost(&leaving);
@@ -417,7 +458,10 @@ impl Loop {
         for assignment in leaving {
             assignment.stop.cancel();
             assignment.gone.cancel();
-            active.remove(&(Arc::clone(&assignment.topic), assignment.partition));
+            let partition = (Arc::clone(&assignment.topic), assignment.partition);
+            active.remove(&partition);
+            // Another process may read on from here.
+            self.history.left(partition, assignment.log(), None);
             self.metrics.lag(&assignment.topic, assignment.partition, None);
         }
         self.metrics.owns(active.len());
@@ -425,7 +469,7 @@ impl Loop {
 
     fn advance(&self, pending: Pending) -> Option<Pending> {
         match pending {
-            Pending::Assign { partitions, read } => self.assign(partitions, read),
+            Pending::Assign { partitions, found } => self.assign(partitions, found),
             Pending::Revoke { partitions, leaving, until, last } => {
                 if self.consumer.assignment_lost() {
                     self.lost(&leaving);
@@ -468,70 +512,61 @@ impl Loop {
     fn assign(
         &self,
         partitions: TopicPartitionList,
-        read: Option<mpsc::Receiver<KafkaResult<TopicPartitionList>>>,
+        found: Option<mpsc::Receiver<Starts>>,
     ) -> Option<Pending> {
         if partitions.count() == 0 {
             assign_partitions(&self.consumer, &partitions);
             return None;
         }
-        let answer = match read.as_ref().map(mpsc::Receiver::try_recv) {
+        let answer = match found.as_ref().map(mpsc::Receiver::try_recv) {
             Some(Err(mpsc::TryRecvError::Empty)) => {
-                return Some(Pending::Assign { partitions, read });
+                return Some(Pending::Assign { partitions, found });
             }
             None | Some(Err(mpsc::TryRecvError::Disconnected)) => None,
-            Some(Ok(Ok(committed))) => Some(committed),
-            Some(Ok(Err(error))) => {
+            Some(Ok(Ok(starts))) => Some(starts),
+            Some(Ok(Err(error @ PositionError::NeedsBegin { .. }))) => {
+                self.fault.replace(Some(RunError::Position(error)));
+                return Some(Pending::Assign { partitions, found: None });
+            }
+            Some(Ok(Err(PositionError::Kafka(error)))) => {
                 tracing::warn!(%error, "committed offsets could not be read; trying again");
                 None
             }
         };
-        let complete = answer.filter(|list| list.elements().iter().all(|e| e.error().is_ok()));
-        let Some(committed) = complete else {
-            let (answer, read) = mpsc::channel();
-            self.jobs.send(Job::Fetch { partitions: partitions.clone(), answer }).ok();
-            return Some(Pending::Assign { partitions, read: Some(read) });
+        let Some(starts) = answer else {
+            let (answer, found) = mpsc::channel();
+            self.jobs.send(Job::Find { partitions: partitions.clone(), answer }).ok();
+            return Some(Pending::Assign { partitions, found: Some(found) });
         };
-        {
-            let mut active = locked(&self.group.active);
-            // rdkafka's own `metadata()` panics where another client wrote what is not UTF-8.
-            let metadata = wms_kafka_raw::metadata(&committed);
-            for (element, metadata) in committed.elements().iter().zip(&metadata) {
-                let metadata = std::str::from_utf8(metadata).unwrap_or_else(|_| {
-                    tracing::warn!(
-                        topic = element.topic(),
-                        partition = element.partition(),
-                        "the commit's metadata is not ours: another client commits in this group; \
-                         reading goes on at its offset"
-                    );
-                    ""
-                });
-                let at = match element.offset() {
-                    Offset::Offset(at) => Some((at, metadata)),
-                    Offset::Beginning
-                    | Offset::End
-                    | Offset::Stored
-                    | Offset::Invalid
-                    | Offset::OffsetTail(_) => None,
-                };
-                let assignment = Arc::new(Assignment::new(
-                    element.topic(),
-                    element.partition(),
-                    next_epoch(),
-                    at,
-                    Arc::clone(&self.group.buffered),
-                ));
-                let key = (Arc::clone(&assignment.topic), assignment.partition);
-                active.insert(key, assignment);
-            }
-            self.metrics.owns(active.len());
+        for ((topic, reason), partitions) in resets(&starts) {
+            self.metrics.offset_resets(&topic, reason, partitions);
         }
-        tracing::info!(partitions = committed.count(), "partitions were assigned");
-        assign_partitions(&self.consumer, &committed);
+        let list = self.begin(starts);
+        tracing::info!(partitions = list.count(), "partitions were assigned");
+        assign_partitions(&self.consumer, &list);
         // A pause outlives the assignment it was made in.
-        if let Err(error) = self.consumer.resume(&committed) {
+        if let Err(error) = self.consumer.resume(&list) {
             tracing::warn!(%error, "assigned partitions could not be resumed");
         }
         None
+    }
+
+    /// Takes partitions in hand; the answer is where the client is to read.
+    fn begin(&self, starts: Vec<(Partition, Start)>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        let mut active = locked(&self.group.active);
+        for (index, ((topic, partition), start)) in starts.into_iter().enumerate() {
+            let mut element = list.add_partition(&topic, partition);
+            if let Err(error) = element.set_offset(Offset::Offset(start.position)) {
+                tracing::error!(%error, %topic, partition, "the offset cannot be read from");
+            }
+            wms_kafka_raw::set_leader_epoch(&mut list, index, start.leader_epoch);
+            let buffered = Arc::clone(&self.group.buffered);
+            let assignment = Assignment::new(&topic, partition, next_epoch(), start, buffered);
+            active.insert((topic, partition), Arc::new(assignment));
+        }
+        self.metrics.owns(active.len());
+        list
     }
 
     /// Shutdown: nothing new, wait for what is in flight, commit.
@@ -577,7 +612,17 @@ impl Loop {
                 Rebalance::Revoke { partitions, .. } => unassign(&self.consumer, &partitions),
             }
         }
+        let left: Vec<_> = active
+            .iter()
+            .map(|assignment| {
+                let partition = (Arc::clone(&assignment.topic), assignment.partition);
+                (partition, assignment.log(), assignment.position())
+            })
+            .collect();
         self.release(&active);
+        for (partition, log, position) in left {
+            self.history.left(partition, log, position);
+        }
         self.metrics.group(false);
     }
 }

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
-//! `key_order` and `settled` (what may start), `contact` (whether the group is still ours), `retry`
+//! `begin` (where reading begins), `key_order` and `settled` (what may start), `contact` (whether the group is still ours), `retry`
 //! (how long to wait), `lifecycle` and `settle` (what becomes
 //! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
 //! which headers), `replay` (what a dead letter says, and the command it becomes again).
 
 mod assignment;
+pub mod begin;
 mod committer;
 mod consumer;
 pub mod contact;
@@ -24,6 +25,7 @@ pub mod offsets;
 pub mod outcome;
 mod pipeline;
 mod ports;
+mod positions;
 mod posting;
 pub mod replay;
 pub mod replies;
@@ -36,6 +38,7 @@ mod supervisor;
 
 pub use pipeline::RunError;
 pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
+pub use positions::PositionError;
 pub use settings::Settings;
 pub use supervisor::run;
 

@@ -113,7 +113,7 @@ impl World {
             return Ok(());
         }
         owner.next += 1;
-        match owner.window.fetch(command.offset) {
+        match owner.window.fetch(command.offset, None) {
             Fetched::Finished => {
                 prop_assert!(self.replied.contains(&command.offset), "lost: {command:?}");
             }
@@ -286,7 +286,8 @@ impl World {
         let all: BTreeSet<i64> = self.log.iter().map(|command| command.offset).collect();
         prop_assert_eq!(&self.replied, &all, "a command without a reply");
         if let Some(last) = self.log.last() {
-            let done = Commit { position: last.offset + 1, metadata: String::new() };
+            let done =
+                Commit { position: last.offset + 1, metadata: String::new(), leader_epoch: None };
             prop_assert_eq!(self.committed.as_ref(), Some(&done));
         }
         prop_assert_eq!(self.orders.waiting(), 0);

@@ -10,17 +10,46 @@
 //! finished above it travels in the commit's metadata, so that a crash repeats little, and so does
 //! what at-most-once work has begun, so that a crash never repeats it. Offsets have gaps
 //! (transaction markers, compaction): a run of finished records covers the gaps within it, where
-//! no record can ever appear.
+//! no record can ever appear. The metadata also says which log the offsets belong to: a topic that
+//! was deleted and made again has other records at the same offsets.
 
 use std::collections::VecDeque;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
 
 /// Kafka's default `offset.metadata.max.bytes`.
 pub const METADATA_LIMIT: usize = 4096;
 
 /// The version of the metadata's form; another one is not ours to read.
 const VERSION: &str = "1.";
+
+/// Which log offsets belong to: a topic of a cluster, in the 61 bits that a commit has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogId(i64);
+
+impl LogId {
+    const TOPIC_BITS: u32 = 41;
+
+    /// Of the topic with this id, in the cluster with this id.
+    pub fn new(cluster_id: &str, topic_id: u128) -> Self {
+        let digest = Sha256::digest(cluster_id.as_bytes());
+        let cluster = digest.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        // Topic ids are random; their lowest bits are as good as any.
+        let topic = (topic_id & ((1 << Self::TOPIC_BITS) - 1)) as u64;
+        let cluster = cluster >> (64 - 61 + Self::TOPIC_BITS);
+        Self((cluster << Self::TOPIC_BITS | topic) as i64)
+    }
+
+    /// Whether both are of one cluster.
+    pub fn same_cluster(self, other: Self) -> bool {
+        self.0 >> Self::TOPIC_BITS == other.0 >> Self::TOPIC_BITS
+    }
+}
+
+/// A run of finished records that begins so far above the one before it is none: its length is the
+/// `LogId`. An earlier version takes it for a run that no offset ever reaches, and writes it again.
+const LOG_ID_GAP: i64 = 1 << 61;
 
 /// What a commit's metadata says about the records at and above the committed offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +59,8 @@ pub struct Progress {
     /// At-most-once records whose call has begun, ascending; the finished ones among them too, for
     /// their runs may not fit, and they may not be done again.
     pub begun: Vec<i64>,
+    /// The log that these offsets belong to, where that is known.
+    pub log: Option<LogId>,
 }
 
 impl Progress {
@@ -54,8 +85,15 @@ impl Progress {
         }
         let mut at = position;
         while let Some(gap) = read_varint(&mut input)? {
-            let first = at.checked_add(i64::try_from(gap).ok()?)?;
-            let last = first.checked_add(i64::try_from(read_varint(&mut input)??).ok()?)?;
+            let gap = i64::try_from(gap).ok()?;
+            let length = i64::try_from(read_varint(&mut input)??).ok()?;
+            // An earlier version, which wrote it again, wrote it with the gap from its own last run.
+            if gap >= LOG_ID_GAP / 2 {
+                progress.log = Some(LogId(length));
+                continue;
+            }
+            let first = at.checked_add(gap)?;
+            let last = first.checked_add(length)?;
             progress.finished.push((first, last));
             at = last.checked_add(1)?;
         }
@@ -66,10 +104,15 @@ impl Progress {
     /// in it or there is none (`None`): a begun record left out could be sent twice. Finished runs
     /// that do not fit are left out, highest first; they are merely done again after a crash.
     pub fn encode(&self, position: i64, limit: usize) -> Option<String> {
-        if self.finished.is_empty() && self.begun.is_empty() {
+        if self.finished.is_empty() && self.begun.is_empty() && self.log.is_none() {
             return Some(String::new());
         }
         let room = limit.checked_sub(VERSION.len())? / 4 * 3;
+        let mut log = Vec::new();
+        if let Some(LogId(id)) = self.log {
+            write_varint(&mut log, LOG_ID_GAP.cast_unsigned());
+            write_varint(&mut log, id.cast_unsigned());
+        }
         let mut bytes = Vec::new();
         write_varint(&mut bytes, self.begun.len() as u64);
         let mut at = position;
@@ -80,6 +123,11 @@ impl Progress {
         if bytes.len() > room {
             return None;
         }
+        // Where the broker takes very little, what begun is more than where it was.
+        if bytes.len() + log.len() > room {
+            log.clear();
+        }
+        let room = room - log.len();
         let mut at = position;
         for &(first, last) in &self.finished {
             let before = bytes.len();
@@ -91,6 +139,7 @@ impl Progress {
             }
             at = last + 1;
         }
+        bytes.extend(log);
         Some(format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
@@ -178,6 +227,9 @@ pub struct Commit {
     pub position: i64,
     /// What is known above it.
     pub metadata: String,
+    /// The epoch of the leader that wrote the record at the position, or the one before it: by it a
+    /// broker tells whether its log still is the one that was read.
+    pub leader_epoch: Option<i32>,
 }
 
 /// The fetched records of one partition in one assignment.
@@ -185,40 +237,61 @@ pub struct Commit {
 pub struct Window {
     /// From the lowest unfinished to the highest fetched; the first is never finished.
     entries: VecDeque<(i64, State)>,
-    /// The offset after the highest fetched record.
+    /// The offset after the highest fetched record; at first where reading begins.
     next: Option<i64>,
-    /// The committed position this assignment began with.
-    resumed_at: Option<i64>,
     /// What the commit of an earlier assignment said; what lies above `next` is still to come.
     recovered: Progress,
+    /// From which offset on records are of which leader's epoch; ascending.
+    epochs: VecDeque<(i64, i32)>,
     limit: usize,
 }
 
 impl Window {
     /// A window over a partition whose group committed `position` with `metadata`.
     pub fn resume(committed: Option<(i64, &str)>, metadata_limit: usize) -> Self {
+        let progress = committed.map(|(at, metadata)| Progress::decode(at, metadata));
+        Self {
+            next: committed.map(|(position, _)| position),
+            ..Self::begin_at(None, progress.unwrap_or_default(), None, metadata_limit)
+        }
+    }
+
+    /// A window over a partition that is read from `position` on, of which `progress` is known.
+    pub fn begin_at(
+        position: Option<i64>,
+        progress: Progress,
+        leader_epoch: Option<i32>,
+        metadata_limit: usize,
+    ) -> Self {
         Self {
             entries: VecDeque::new(),
-            next: None,
-            resumed_at: committed.map(|(position, _)| position),
-            recovered: committed
-                .map(|(position, metadata)| Progress::decode(position, metadata))
-                .unwrap_or_default(),
+            next: position,
+            recovered: progress,
+            epochs: leader_epoch.map(|epoch| (position.unwrap_or(0), epoch)).into_iter().collect(),
             limit: metadata_limit,
         }
     }
 
+    /// The log that is read, where that is known.
+    pub fn log(&self) -> Option<LogId> {
+        self.recovered.log
+    }
+
+    /// The next offset to be read, and the leader epoch of the record before.
+    pub fn next(&self) -> (i64, Option<i32>) {
+        (self.next.unwrap_or(0), self.epochs.back().map(|(_, epoch)| *epoch))
+    }
+
     /// Takes in the next record.
-    pub fn fetch(&mut self, offset: i64) -> Fetched {
+    pub fn fetch(&mut self, offset: i64, leader_epoch: Option<i32>) -> Fetched {
         if self.next.is_some_and(|next| offset < next) {
             return Fetched::Repeated;
         }
-        if self.resumed_at.is_some_and(|position| offset < position) {
-            // The log begins anew below what was committed: the topic was made again. What was
-            // known belongs to other records.
-            self.recovered = Progress::default();
+        if let Some(epoch) = leader_epoch
+            && self.epochs.back().is_none_or(|(_, last)| *last != epoch)
+        {
+            self.epochs.push_back((offset, epoch));
         }
-        self.resumed_at = None;
         self.next = Some(offset + 1);
         let begun = self.recovered.begun.binary_search(&offset).is_ok();
         if self.recovered.is_finished(offset) {
@@ -261,6 +334,11 @@ impl Window {
         while self.entries.front().is_some_and(|entry| entry.1.is_finished()) {
             self.entries.pop_front();
         }
+        if let Some(position) = self.position() {
+            while self.epochs.get(1).is_some_and(|(first, _)| *first <= position) {
+                self.epochs.pop_front();
+            }
+        }
     }
 
     fn find(&self, offset: i64) -> Option<usize> {
@@ -277,7 +355,8 @@ impl Window {
         self.entries.is_empty()
     }
 
-    /// The lowest unfinished offset; `None` before anything was fetched.
+    /// The lowest unfinished offset; `None` before anything was fetched where it is not known from
+    /// which offset on.
     pub fn position(&self) -> Option<i64> {
         self.entries.front().map(|entry| entry.0).or(self.next)
     }
@@ -287,15 +366,16 @@ impl Window {
         self.limit = limit;
     }
 
-    /// What to commit now; `None` before anything was fetched.
+    /// What to commit now; `None` without a position.
     pub fn commit(&self) -> Option<Commit> {
         let position = self.position()?;
         let metadata = self.progress().encode(position, self.limit)?;
-        Some(Commit { position, metadata })
+        let of_position = self.epochs.iter().rev().find(|(first, _)| *first <= position);
+        Some(Commit { position, metadata, leader_epoch: of_position.map(|(_, epoch)| *epoch) })
     }
 
     fn progress(&self) -> Progress {
-        let mut progress = Progress::default();
+        let mut progress = Progress { log: self.recovered.log, ..Progress::default() };
         let mut run: Option<(i64, i64)> = None;
         for &(offset, state) in &self.entries {
             match (state.is_finished(), &mut run) {
@@ -338,20 +418,23 @@ mod tests {
         let mut window = Window::resume(None, METADATA_LIMIT);
         assert_eq!(window.commit(), None);
         for offset in [10, 11, 14, 15] {
-            assert_eq!(window.fetch(offset), Fetched::New);
+            assert_eq!(window.fetch(offset, None), Fetched::New);
         }
         window.finish(11);
         window.finish(14);
         let commit = window.commit().unwrap();
         assert_eq!(commit.position, 10);
         // 12 and 13 are a gap within a finished run.
-        let told = Progress { finished: vec![(11, 14)], begun: vec![] };
+        let told = Progress { finished: vec![(11, 14)], ..Progress::default() };
         assert_eq!(Progress::decode(10, &commit.metadata), told);
         window.finish(10);
         assert_eq!(window.commit().unwrap().position, 15);
         window.finish(15);
-        assert_eq!(window.commit(), Some(Commit { position: 16, metadata: String::new() }));
-        assert_eq!(window.fetch(12), Fetched::Repeated);
+        assert_eq!(
+            window.commit(),
+            Some(Commit { position: 16, metadata: String::new(), leader_epoch: None })
+        );
+        assert_eq!(window.fetch(12, None), Fetched::Repeated);
     }
 
     #[test]
@@ -363,23 +446,85 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_made_again_forgets_what_was_finished() {
-        let mut window = Window::resume(None, METADATA_LIMIT);
-        for offset in 100..103 {
-            window.fetch(offset);
+    fn reading_begins_where_it_is_told() {
+        let mut window = Window::begin_at(Some(7), Progress::default(), Some(3), METADATA_LIMIT);
+        let commit = Commit { position: 7, metadata: String::new(), leader_epoch: Some(3) };
+        assert_eq!(window.commit(), Some(commit), "an idle partition has a position too");
+        assert_eq!(window.fetch(6, Some(3)), Fetched::Repeated);
+        assert_eq!(window.fetch(7, Some(3)), Fetched::New);
+    }
+
+    #[test]
+    fn a_commit_names_the_log_and_the_epoch_of_its_position() {
+        let log = LogId::new("cluster", 0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+        let known = Progress { log: Some(log), ..Progress::default() };
+        let mut window = Window::begin_at(Some(0), known, None, METADATA_LIMIT);
+        for (offset, epoch) in [(0, 1), (1, 1), (2, 4), (3, 4), (9, 5)] {
+            window.fetch(offset, Some(epoch));
         }
-        window.finish(101);
-        let commit = window.commit().unwrap();
-        let mut anew = Window::resume(Some((commit.position, &commit.metadata)), METADATA_LIMIT);
-        assert_eq!(anew.fetch(0), Fetched::New);
-        assert_eq!(anew.fetch(101), Fetched::New);
+        let told = |window: &Window| {
+            let commit = window.commit().unwrap();
+            let progress = Progress::decode(commit.position, &commit.metadata);
+            assert_eq!(progress.log, Some(log));
+            (commit.position, commit.leader_epoch, progress.finished)
+        };
+        window.finish(1);
+        assert_eq!(told(&window), (0, Some(1), vec![(1, 1)]));
+        window.finish(0);
+        assert_eq!(told(&window), (2, Some(4), vec![]));
+        window.finish(2);
+        window.finish(3);
+        assert_eq!(told(&window), (9, Some(5), vec![]));
+        window.finish(9);
+        assert_eq!(told(&window), (10, Some(5), vec![]));
+        // A broker that takes very little gets what has begun first.
+        let progress = Progress { finished: vec![(3, 4)], begun: vec![2], log: Some(log) };
+        let short = Progress::decode(2, &progress.encode(2, 24).unwrap());
+        assert_eq!((short.begun, short.log), (vec![2], None));
+    }
+
+    #[test]
+    fn an_earlier_version_takes_the_log_for_a_run_that_nothing_reaches() {
+        let log = LogId::new("another", u128::MAX);
+        let progress = Progress { finished: vec![(12, 13)], begun: vec![11], log: Some(log) };
+        let text = progress.encode(10, METADATA_LIMIT).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(VERSION).unwrap()).unwrap();
+        // As the version before read it: runs alone. It committed at another position.
+        let mut input = bytes.iter().copied();
+        let mut next = || read_varint(&mut input).unwrap().map(|n| i64::try_from(n).unwrap());
+        assert_eq!((next(), next()), (Some(1), Some(1)), "one began, at 11");
+        let mut at = 10;
+        let mut runs = Vec::new();
+        while let Some(gap) = next() {
+            let first = at + gap;
+            let last = first + next().unwrap();
+            runs.push((first, last));
+            at = last + 1;
+        }
+        assert_eq!(runs.len(), 2);
+        assert!(runs[1].0 > 1 << 60, "{runs:?}");
+        let mut again = Vec::new();
+        write_varint(&mut again, 0);
+        write_varint(&mut again, (runs[1].0 - 14).cast_unsigned());
+        write_varint(&mut again, (runs[1].1 - runs[1].0).cast_unsigned());
+        let again = Progress::decode(14, &format!("1.{}", URL_SAFE_NO_PAD.encode(again)));
+        assert_eq!(again, Progress { log: Some(log), ..Progress::default() });
+    }
+
+    #[test]
+    fn logs_are_told_apart() {
+        let one = LogId::new("one", 1);
+        assert_eq!(one, LogId::new("one", 1));
+        assert_ne!(one, LogId::new("one", 2));
+        assert!(one.same_cluster(LogId::new("one", 2)));
+        assert!(!one.same_cluster(LogId::new("two", 1)));
     }
 
     #[test]
     fn no_call_begins_without_room_to_say_so() {
         let mut window = Window::resume(None, 10);
         for offset in 0..20 {
-            window.fetch(offset);
+            window.fetch(offset, None);
         }
         let began = (0..20).take_while(|&offset| window.begin(offset).is_ok()).count();
         assert!((1..20).contains(&began), "{began}");
@@ -395,7 +540,7 @@ mod tests {
         let limit = 24;
         let mut window = Window::resume(None, limit);
         for offset in 0..100 {
-            window.fetch(offset);
+            window.fetch(offset, None);
         }
         window.begin(99).unwrap();
         for offset in (1..100).step_by(2) {
@@ -406,10 +551,10 @@ mod tests {
             let commit = window.commit().unwrap();
             assert!(commit.metadata.len() <= limit);
             window = Window::resume(Some((commit.position, &commit.metadata)), limit);
-            assert_eq!(window.fetch(0), Fetched::New);
-            assert_eq!(window.fetch(1), Fetched::Finished);
+            assert_eq!(window.fetch(0, None), Fetched::New);
+            assert_eq!(window.fetch(1, None), Fetched::Finished);
         }
-        let fetched: Vec<Fetched> = (2..100).map(|offset| window.fetch(offset)).collect();
+        let fetched: Vec<Fetched> = (2..100).map(|offset| window.fetch(offset, None)).collect();
         assert_eq!(fetched.last(), Some(&Fetched::Begun));
         assert_eq!(fetched[fetched.len() - 3], Fetched::New, "its run did not fit");
     }
@@ -454,7 +599,7 @@ mod tests {
                         }
                         let offset = log[read];
                         read += 1;
-                        match window.fetch(offset) {
+                        match window.fetch(offset, None) {
                             Fetched::Finished => prop_assert!(finished.contains(&offset)),
                             Fetched::Begun => {
                                 prop_assert!(begun.contains(&offset));
@@ -507,6 +652,7 @@ mod tests {
             position in 0..1_000_000i64,
             runs in prop::collection::vec((1..50i64, 0..50i64), 0..40),
             gaps in prop::collection::vec(1..300i64, 0..40),
+            id in any::<Option<u128>>(),
         ) {
             let mut at = position;
             let finished = runs.iter().map(|&(gap, length)| {
@@ -516,7 +662,8 @@ mod tests {
             }).collect();
             let mut at = position;
             let begun = gaps.iter().map(|gap| { at += gap; at }).collect();
-            let progress = Progress { finished, begun };
+            let log = id.map(|id| LogId::new("cluster", id));
+            let progress = Progress { finished, begun, log };
             let text = progress.encode(position, METADATA_LIMIT).unwrap();
             prop_assert_eq!(Progress::decode(position, &text), progress);
         }

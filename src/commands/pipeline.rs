@@ -1,6 +1,7 @@
 //! Starts the parts, hands each command its turn, and ends them in order.
 
 use std::{
+    cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -11,7 +12,11 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use rdkafka::{ClientConfig, error::KafkaError};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
 use tokio::sync::{
     mpsc::{UnboundedReceiver, unbounded_channel},
     oneshot,
@@ -19,20 +24,33 @@ use tokio::sync::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Calls, Deps, Reads, Replies, Settings,
+    Calls, Deps, Metrics, Reads, Replies, Settings,
     assignment::Group,
     committer,
-    consumer::{self, Loop, Taken},
+    consumer::{self, Context, Loop, Taken},
     execution::{self, Ended, Shared},
     key_order::KeyOrders,
+    positions::{self, Cluster, History, PositionError, Positions},
     slots::Slots,
 };
+
+/// How long after a question to the cluster that was not answered it is asked again.
+const PREPARE_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked again for a commit of another process.
+const NEEDS_BEGIN_ATTEMPTS: u32 = 3;
 
 /// Why the pipeline ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("the command consumer cannot be made: {0}")]
     Create(KafkaError),
+    #[error(transparent)]
+    Position(PositionError),
+    #[error(
+        "the offsets of topic `{topic}`, partition {partition}, went back ({others} other partitions): \
+         the topic was made again, or its log was cut off; it is looked at anew"
+    )]
+    WentBack { topic: String, partition: i32, others: usize },
     #[error("the command consumer failed for good: {0}")]
     Consumer(KafkaError),
     #[error("a thread of the command pipeline could not be started: {0}")]
@@ -53,8 +71,13 @@ impl RunError {
     /// Whether the process is not to start with it: starting again would meet the same.
     pub(super) fn stops_the_start(&self) -> bool {
         match self {
-            Self::Create(_) => true,
-            Self::Consumer(_) | Self::Thread(_) | Self::Panicked | Self::NotLeft(_) => false,
+            Self::Create(_) | Self::Position(PositionError::NeedsBegin { .. }) => true,
+            Self::Position(PositionError::Kafka(_))
+            | Self::WentBack { .. }
+            | Self::Consumer(_)
+            | Self::Thread(_)
+            | Self::Panicked
+            | Self::NotLeft(_) => false,
         }
     }
 }
@@ -83,12 +106,18 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     config: ClientConfig,
     settings: Settings,
     deps: Deps<R, C, P>,
+    history: History,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let group = Arc::new(Group::default());
     let metrics = Arc::clone(&deps.metrics);
-    let consumer = consumer::create(config, &settings, Arc::clone(&group), Arc::clone(&metrics))
+    let made = config.clone();
+    let consumer = consumer::create(made, &settings, Arc::clone(&group), Arc::clone(&metrics))
         .map_err(RunError::Create)?;
+    let prepared = prepare(&consumer, &config, &settings, &history, &metrics, &stop).await?;
+    let Some(cluster) = prepared else { return Ok(()) };
+    let topics: Vec<&str> = settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+    consumer.subscribe(&topics).map_err(RunError::Create)?;
     let (jobs, asked) = mpsc::channel();
     let (taken, commands) = unbounded_channel();
     let (ended, ends) = unbounded_channel();
@@ -96,11 +125,18 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let ending = Ending { stop: stop.child_token(), panicked: Arc::default() };
     {
         let (consumer, group) = (Arc::clone(&consumer), Arc::clone(&group));
-        let (settings, ending) = (settings.clone(), ending.clone());
+        let (settings, ending, history) = (settings.clone(), ending.clone(), history.clone());
         std::thread::Builder::new()
             .name("commands-commit".to_owned())
             .spawn(move || {
-                let serving = || committer::serve(&consumer, &group, &asked, &settings);
+                let positions = Positions {
+                    consumer: &consumer,
+                    config: &config,
+                    begin: settings.begin,
+                    history: &history,
+                    cluster: &cluster,
+                };
+                let serving = || committer::serve(&positions, &group, &asked, &settings);
                 if catch_unwind(AssertUnwindSafe(serving)).is_err() {
                     // Nobody answers any more: whoever asks notices it.
                     drop(asked);
@@ -127,8 +163,8 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
         numbers: AtomicU64::new(0),
         ended,
     });
-    let polling =
-        Loop { consumer, group, settings, metrics, jobs, taken, stop: ending.stop.clone() };
+    let (stop, fault) = (ending.stop.clone(), RefCell::default());
+    let polling = Loop { consumer, group, settings, metrics, jobs, taken, stop, history, fault };
     let (over, result) = oneshot::channel();
     let poll_ending = ending.clone();
     std::thread::Builder::new()
@@ -163,7 +199,60 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     if ending.panicked.load(Ordering::SeqCst) {
         return Err(RunError::Panicked);
     }
-    result.map_err(RunError::Consumer)
+    result
+}
+
+/// Before the group is joined: where partitions without a commit begin is decided, and committed.
+/// `None`: the process stops.
+async fn prepare(
+    consumer: &Arc<BaseConsumer<Context>>,
+    config: &ClientConfig,
+    settings: &Settings,
+    history: &History,
+    metrics: &Arc<dyn Metrics>,
+    stop: &CancellationToken,
+) -> Result<Option<Cluster>, RunError> {
+    let topics: Vec<String> = settings.topics.iter().map(|(topic, _)| topic.clone()).collect();
+    let mut undecided = 0;
+    loop {
+        let (consumer, config, history) = (Arc::clone(consumer), config.clone(), history.clone());
+        let (begin, topics) = (settings.begin, topics.clone());
+        let asking = tokio::task::spawn_blocking(move || {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let cluster = positions::cluster(&consumer, &topics)?;
+            let (consumer, config) = (&*consumer, &config);
+            let (history, known) = (&history, &cluster);
+            let positions = Positions { consumer, config, begin, history, cluster: known };
+            let starts = positions.settle(&topics)?;
+            Ok::<_, PositionError>((cluster, starts))
+        });
+        let asked = tokio::select! {
+            asked = asking => asked.map_err(|_| RunError::Panicked)?,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match asked {
+            Ok((cluster, starts)) => {
+                for ((topic, reason), partitions) in positions::resets(&starts) {
+                    metrics.offset_resets(&topic, reason, partitions);
+                }
+                return Ok(Some(cluster));
+            }
+            Err(error @ PositionError::NeedsBegin { .. }) => {
+                // Another process of the group may be about to commit where it began.
+                undecided += 1;
+                if undecided > NEEDS_BEGIN_ATTEMPTS {
+                    return Err(RunError::Position(error));
+                }
+            }
+            Err(PositionError::Kafka(error)) => {
+                tracing::warn!(%error, "the group's offsets could not be read; trying again");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PREPARE_AGAIN) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
 }
 
 /// Gives each command its turn until no more come and every one has ended.

@@ -143,6 +143,8 @@ pub trait Metrics: Send + Sync + 'static {
     fn group(&self, joined: bool);
     /// So many partitions went without their last commit: their next owner repeats a little.
     fn uncommitted(&self, partitions: usize);
+    /// Reading a topic's partitions began elsewhere than at what was committed.
+    fn offset_resets(&self, topic: &str, reason: &'static str, partitions: u64);
     /// The pipeline failed and starts again after a pause.
     fn restarting(&self, reason: &str);
     /// How many partitions this process owns from now on.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::retry::Policy;
+use super::{begin::Begin, retry::Policy};
 use crate::domain::Operation;
 
 /// What the pipeline of commands is told.
@@ -18,6 +18,9 @@ pub struct Settings {
     pub dead_letter_topics: BTreeMap<String, String>,
     /// The connector's name in dead letters.
     pub connector_name: String,
+    /// Where a group without a committed offset begins on a topic that holds records; without it
+    /// the pipeline does not start there.
+    pub begin: Option<Begin>,
     /// The most calls at once.
     pub max_in_flight: usize,
     /// The most calls at once of one account. However many it may, a part of `max_in_flight` is
@@ -62,6 +65,7 @@ impl Default for Settings {
             reply_topics: vec!["wms.replies".to_owned(), "wms.replies.*".to_owned()],
             dead_letter_topics: BTreeMap::new(),
             connector_name: "wms-connector".to_owned(),
+            begin: None,
             max_in_flight: 256,
             max_in_flight_per_account: 256,
             window: 1000,

@@ -85,7 +85,7 @@ mod tests {
         let mut window = Window::resume(None, METADATA_LIMIT);
         let mut unsettled = Unsettled::default();
         for offset in 0..4 {
-            window.fetch(offset);
+            window.fetch(offset, None);
         }
         unsettled.started(b"other", 0);
         unsettled.started(b"key", 1);
@@ -112,7 +112,7 @@ mod tests {
         let mut window = Window::resume(None, 6);
         let mut unsettled = Unsettled::default();
         for offset in 0..100 {
-            window.fetch(offset);
+            window.fetch(offset, None);
             unsettled.started(b"key", offset);
         }
         for offset in (1..100).step_by(2) {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Calls, Deps, Reads, Replies, Settings,
     pipeline::{self, RunError},
+    positions::History,
 };
 
 /// Runs the pipeline until `stop`. What ends a run meanwhile, a panic or a fatal error of the client,
@@ -22,11 +23,13 @@ pub async fn run<R: Reads, C: Calls, P: Replies>(
 ) -> Result<(), RunError> {
     let mut pauses = Pauses::default();
     let mut first = true;
+    let history = History::default();
     loop {
         let deps = deps();
         let metrics = Arc::clone(&deps.metrics);
         let begun = Instant::now();
-        let ended = pipeline::run(config.clone(), settings.clone(), deps, stop.clone()).await;
+        let (history, stop_run) = (history.clone(), stop.clone());
+        let ended = pipeline::run(config.clone(), settings.clone(), deps, history, stop_run).await;
         let error = match ended {
             Ok(()) => return Ok(()),
             Err(error) if stop.is_cancelled() => return Err(error),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::section::Section;
 
 /// How commands are read and carried out.
@@ -11,6 +13,9 @@ pub struct Commands {
     pub group_id: String,
     /// How the group shares out its partitions. Default: classic.
     pub group_protocol: GroupProtocol,
+    /// Where a group without a committed offset begins on a topic that holds records. Default: the
+    /// start is refused there.
+    pub begin: Option<Begin>,
     /// How many commands are worked on at a time. Default: 256.
     pub max_in_flight: usize,
     /// How many of them may be one account's. Default: 256.
@@ -42,6 +47,27 @@ pub enum GroupProtocol {
     Classic,
     /// The broker assigns them (KIP-848).
     Consumer,
+}
+
+/// Where a group without a committed offset begins on a topic that holds records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With what is sent from now on.
+    End,
+    /// With the oldest record there is.
+    Earliest,
+    /// With what was sent at this time or later.
+    At(Timestamp),
+}
+
+impl Begin {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "end" => Some(Self::End),
+            "earliest" => Some(Self::Earliest),
+            time => time.parse().map(Self::At).ok(),
+        }
+    }
 }
 
 /// What becomes of a command's fields that the vendor has no place for and that only inform.
@@ -109,6 +135,8 @@ impl Commands {
             "group_protocol",
             &[("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)],
         );
+        let takes = r#""end", "earliest" or a time like "2026-11-25T00:00:00Z""#;
+        let begin = section.optional("begin", takes, |value| Begin::parse(value.text()?));
         let max_in_flight = section.count("max_in_flight");
         let max_in_flight_per_account = section.count("max_in_flight_per_account");
         let window = section.count("window");
@@ -126,6 +154,7 @@ impl Commands {
         Some(Self {
             group_id: group_id?,
             group_protocol: group_protocol?,
+            begin: begin?,
             max_in_flight: max_in_flight?,
             max_in_flight_per_account: max_in_flight_per_account?,
             window: window?,

@@ -210,7 +210,9 @@ fn refused(property: &str) -> Option<&'static str> {
         "enable.auto.offset.store" => {
             "an offset is stored when the reply is in Kafka, not when the command was fetched"
         }
-        "auto.offset.reset" => "a new group begins with the earliest command, so that none is lost",
+        "auto.offset.reset" => {
+            "where a group begins that has no committed offset is `commands.begin`"
+        }
         _ => return None,
     })
 }

@@ -25,7 +25,7 @@ use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path, rc::Rc, time
 
 pub use accounts::{Account, VendorKeys, VendorSettings};
 pub use admin::Admin;
-pub use commands::{Circuit, Commands, GroupProtocol, IgnoredFields, Retry};
+pub use commands::{Begin, Circuit, Commands, GroupProtocol, IgnoredFields, Retry};
 pub use error::ConfigError;
 pub use ingress::{Ingress, Retyped, Spool, UnknownUsers};
 pub use kafka::Kafka;

@@ -76,7 +76,9 @@ impl Topics {
     }
 }
 
-pub(super) struct Quiet;
+/// A client that only asks: its caller gets every failure itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet;
 
 impl rdkafka::ClientContext for Quiet {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {

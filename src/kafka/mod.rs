@@ -14,7 +14,8 @@ mod reader;
 mod settings;
 
 pub use admin::{
-    ApplyOutcome, ClusterUnreachable, PlannedTopic, TopicFacts, TopicState, Topics, apply, plan,
+    ApplyOutcome, ClusterUnreachable, PlannedTopic, Quiet, TopicFacts, TopicState, Topics, apply,
+    plan,
 };
 pub use client::{LoggingContext, create};
 pub use headers::{CloudEvent, Headers, ReadHeaders, TraceParent, printable};

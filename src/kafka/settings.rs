@@ -170,8 +170,12 @@ impl ClientSettings {
             // would then come a second later.
             ("fetch.queue.backoff.ms", "10"),
             ("fetch.message.max.bytes", "262144"),
+            // By it a classic group finds partitions that were added; the default is five minutes.
+            ("topic.metadata.refresh.interval.ms", "10000"),
         ]);
-        config.set("group.id", group_id).set("auto.offset.reset", "earliest");
+        // Where to begin is decided by the connector: by itself the client would begin somewhere
+        // whenever a commit is not within the log, and do everything again or leave it out.
+        config.set("group.id", group_id).set("auto.offset.reset", "error");
         match protocol {
             GroupProtocol::Classic => {
                 config

@@ -2,6 +2,7 @@
 //! books, and what comes back as a reply.
 
 mod afresh;
+mod begin;
 mod blocked;
 mod carried_out;
 mod crash;
@@ -33,6 +34,7 @@ pub(crate) fn register(suite: &mut Suite) {
     reply_limits::register(suite);
     key_order::register(suite);
     offsets::register(suite);
+    begin::register(suite);
     afresh::register(suite);
     once::register(suite);
     given_up::register(suite);

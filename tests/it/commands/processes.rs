@@ -6,6 +6,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio_util::sync::CancellationToken;
 use wms_connector::{
     app::{self, Parts, Running},
+    commands::offsets::Progress,
     domain::Operation,
     sandbox::{EffectKind, Fault, FaultRule, SeenRequest, Vendor},
 };
@@ -48,7 +49,10 @@ async fn a_call_in_flight_is_finished_at_the_end(env: &TestEnv) {
     assert_eq!(replies[0].header("ce_id"), Some(&*format!("reply-{at}")));
     assert_eq!(sandbox.books().effects_of(Vendor::Jfwms, "E-1"), [EffectKind::OrderCreated]);
     let committed = env.committed(&config.commands.group_id, &at.topic).await;
-    assert_eq!(committed[0], (0, Some(at.offset + 1), String::new()));
+    let (partition, position, metadata) = &committed[0];
+    assert_eq!((*partition, *position), (0, Some(at.offset + 1)));
+    let progress = Progress::decode(at.offset + 1, metadata);
+    assert_eq!((progress.finished, progress.begun), (vec![], vec![]));
     sandbox.shutdown().await;
 }
 

@@ -226,6 +226,8 @@ pub fn configuration_text(env: &TestEnv, options: &Options, sandbox: &Sandbox) -
     let prefix = env.prefix();
     // No balancer is there to notice an end, and nearly every test has one.
     let drain = if options.ingress.contains("drain") { "" } else { "drain = \"10ms\"" };
+    // Many tests send commands before the connector starts.
+    let begin = if options.commands.contains("begin") { "" } else { "begin = \"earliest\"" };
     write!(
         text,
         r#"
@@ -242,6 +244,7 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 [commands]
 group_id = "{prefix}"
+{begin}
 {}
 [accounts.{JFWMS}]
 vendor = "jfwms"

@@ -59,6 +59,11 @@ impl TestEnv {
         Ok(Self::new(Backend::Kafka, bootstrap_servers, shared))
     }
 
+    /// The same on a broker of the test's own.
+    pub(crate) fn on(&self, bootstrap_servers: String) -> Self {
+        Self::new(Backend::Kafka, bootstrap_servers, Arc::clone(&self.shared))
+    }
+
     fn new(backend: Backend, bootstrap_servers: String, shared: Arc<Shared>) -> Self {
         let prefix = format!("t{:08x}", rand::random::<u32>());
         Self { backend, bootstrap_servers, prefix, shared, created: Mutex::default() }
@@ -203,19 +208,7 @@ impl TestEnv {
         group: &str,
         topic: &str,
     ) -> Vec<(i32, Option<i64>, String)> {
-        let consumer = self.consumer(group, &[]);
-        let topic = topic.to_owned();
-        blocking(move || {
-            let list = partitions(&consumer, &topic);
-            let list = consumer.committed_offsets(list, CALL_TIMEOUT).expect("committed offsets");
-            let elements = list.elements();
-            let position = |offset| if let Offset::Offset(n) = offset { Some(n) } else { None };
-            let committed = elements.iter();
-            committed
-                .map(|e| (e.partition(), position(e.offset()), e.metadata().to_owned()))
-                .collect()
-        })
-        .await
+        committed(self.bootstrap_servers(), group, topic).await
     }
 
     /// Commits an offset with its metadata as a member-less client. Retries: a broker that is seconds
@@ -618,6 +611,25 @@ fn partitions_within(
 }
 
 /// Runs what waits inside librdkafka off the runtime.
+/// What a group committed on a topic: partition, position, metadata.
+pub(crate) async fn committed(
+    bootstrap_servers: &str,
+    group: &str,
+    topic: &str,
+) -> Vec<(i32, Option<i64>, String)> {
+    let consumer = consumer(bootstrap_servers, group, &[]);
+    let topic = topic.to_owned();
+    blocking(move || {
+        let list = partitions(&consumer, &topic);
+        let list = consumer.committed_offsets(list, CALL_TIMEOUT).expect("committed offsets");
+        let elements = list.elements();
+        let position = |offset| if let Offset::Offset(n) = offset { Some(n) } else { None };
+        let committed = elements.iter();
+        committed.map(|e| (e.partition(), position(e.offset()), e.metadata().to_owned())).collect()
+    })
+    .await
+}
+
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -109,6 +109,35 @@ impl Broker {
         self.wait_until_ready()
     }
 
+    /// Cuts a partition's log off at an offset, as a power failure does to what was not yet on the
+    /// disk. The broker is down.
+    pub(crate) fn cut_off(&self, topic: &str, partition: i32, offset: i64) {
+        let folder = self.data.path().join("data").join(format!("{topic}-{partition}"));
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
+            // The broker makes its indexes again from the log.
+            if matches!(kind, "index" | "timeindex" | "txnindex" | "snapshot") {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        let log = folder.join(format!("{:020}.log", 0));
+        let bytes = fs::read(&log).unwrap();
+        // A batch: its base offset (8 bytes), the length of what follows (4 bytes), the rest.
+        let mut at = 0;
+        while let Some(header) = bytes.get(at..at + 12) {
+            let base = i64::from_be_bytes(header[..8].try_into().unwrap());
+            let length = u32::from_be_bytes(header[8..].try_into().unwrap());
+            if length == 0 || base >= offset {
+                break;
+            }
+            at += 12 + usize::try_from(length).unwrap();
+        }
+        assert!(at < bytes.len(), "the log ends before {offset}");
+        let log = fs::OpenOptions::new().write(true).open(&log).unwrap();
+        log.set_len(u64::try_from(at).unwrap()).unwrap();
+    }
+
     fn wait_until_ready(&mut self) -> Result<(), String> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap_servers())
