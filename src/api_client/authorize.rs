@@ -67,18 +67,20 @@ impl TokenKeeper {
         let code = calls.read_code(&answer)?;
         let tokens = self.exchange_code(calls, &code).await?;
 
-        let mut version = stored.as_ref().map_or(0, |stored| stored.version);
+        let now = crate::clock::now();
+        let of_now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+        let mut known = stored.as_ref().map_or(0, |stored| stored.version);
         let mut record = StoredTokens {
-            version,
+            version: 0,
             state: TokenState::Settled,
             current: tokens,
             previous: stored.map(|stored| stored.current),
-            obtained_at: crate::clock::now(),
+            obtained_at: now,
         };
         let until = Instant::now() + STORE_FOR;
         let mut pause = FIRST_PAUSE;
         loop {
-            record.version = version + 1;
+            record.version = of_now.max(known + 1);
             match self.store.save(&self.account, &record).await {
                 Ok(()) => break,
                 // A running connector that writes in the same moment takes the transactional id
@@ -92,7 +94,7 @@ impl TokenKeeper {
                     // A running connector wrote meanwhile; a person's new tokens win.
                     let newest = self.store.load(&self.account).await;
                     let newest = newest.map_err(AuthorizeError::NotStored)?;
-                    version = newest.map_or(0, |newest| newest.version);
+                    known = newest.map_or(0, |newest| newest.version);
                 }
                 Err(error @ (StoreError::Failed(_) | StoreError::NotLeader)) => {
                     return Err(AuthorizeError::NotStored(error));

@@ -25,7 +25,8 @@ pub enum TokenState {
 /// An account's tokens as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTokens {
-    /// Rises by one with each write; 0 was never stored.
+    /// Rises with each write; 0 was never stored. A person's authorisation takes the time, in
+    /// milliseconds: it counts more than what processes remember of a store that lost its records.
     pub version: u64,
     pub state: TokenState,
     pub current: Tokens,
@@ -130,8 +131,8 @@ pub trait TokenStore: fmt::Debug + Send + Sync {
         account: &'a AccountName,
     ) -> BoxFuture<'a, Result<Option<StoredTokens>, StoreError>>;
 
-    /// Writes a record durably, if the stored one is exactly the version before it (or there is
-    /// none): two renewals must never overwrite each other.
+    /// Writes a record durably, if the stored one is of a lower version (or there is none): two
+    /// renewals must never overwrite each other. See `may_follow`.
     fn save<'a>(
         &'a self,
         account: &'a AccountName,
@@ -202,10 +203,12 @@ impl TokenStore for MemoryTokenStore {
     }
 }
 
-/// Whether a record of this version may replace the stored one.
+/// Whether a record of this version may replace the stored one. Who writes has read what it follows:
+/// if anything was written since, its version is not above that. A gap is none of the writer's fault:
+/// the topic's log was cut off, and the tokens of the writer are the newest that are left.
 pub fn may_follow(stored: Option<u64>, version: u64) -> Result<(), StoreError> {
     match stored {
-        Some(stored) if stored.checked_add(1) != Some(version) => Err(StoreError::Superseded),
+        Some(stored) if version <= stored => Err(StoreError::Superseded),
         Some(_) | None => Ok(()),
     }
 }

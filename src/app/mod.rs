@@ -117,6 +117,7 @@ pub struct Running {
 pub fn client_settings(config: &Config) -> ClientSettings {
     ClientSettings {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        group_id: config.commands.group_id.clone(),
         properties: config.kafka.properties.clone(),
         producer: config.kafka.producer.clone(),
         consumer: config.kafka.consumer.clone(),

@@ -11,7 +11,6 @@
 //! before it may write again it has read what its successor wrote.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,7 +21,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Message,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
     error::KafkaError,
@@ -31,9 +30,13 @@ use rdkafka::{
 };
 use tokio::sync::watch;
 
+mod follow;
+mod values;
+
+use values::Values;
+
 use super::{
     ClientSettings, GroupProtocol, Headers,
-    admin::Quiet,
     client::{LoggingContext, create},
 };
 
@@ -116,32 +119,16 @@ struct Shared {
     plain: ClientConfig,
     values: Mutex<Values>,
     caught_up: watch::Sender<bool>,
+    /// Counts how often a reading anew was asked for, and which one of them is done.
+    reread: watch::Sender<u64>,
+    read_anew: watch::Sender<u64>,
+    /// Topics have ids here.
+    ids: AtomicBool,
     changed: watch::Sender<()>,
     leads: AtomicBool,
     stop: AtomicBool,
     writer: Mutex<Option<Writer>>,
     teller: Mutex<Option<Writer>>,
-}
-
-/// The newest value of each key. Two read the topic, the follower and whoever takes over, and the
-/// slower one must not put an older value back: what comes before what is known is not taken.
-#[derive(Debug, Default)]
-struct Values {
-    /// With the offset; `None` is a deleted one.
-    newest: HashMap<Vec<u8>, (i64, Option<Vec<u8>>)>,
-}
-
-impl Values {
-    fn apply(&mut self, key: &[u8], offset: i64, value: Option<&[u8]>) {
-        let known = self.newest.get(key).map(|(at, _)| *at);
-        if known.is_none_or(|at| at < offset) {
-            self.newest.insert(key.to_owned(), (offset, value.map(<[u8]>::to_vec)));
-        }
-    }
-
-    fn get(&self, key: &[u8]) -> Option<&Vec<u8>> {
-        self.newest.get(key).and_then(|(_, value)| value.as_ref())
-    }
 }
 
 /// Valid at every step, so a panic elsewhere does not spoil it.
@@ -158,13 +145,19 @@ impl LedTopic {
         role: Role,
     ) -> std::io::Result<Self> {
         let leads = matches!(role, Role::Writer);
+        let mut reader = settings.reader();
+        // A position that is not in the log any more is for the follower to notice.
+        reader.set("auto.offset.reset", "error");
         let shared = Arc::new(Shared {
             topic: topic.to_owned(),
-            reader: settings.reader(),
+            reader,
             transactional: settings.transactional(transactional_id, STEP),
             plain: settings.producer(STEP),
             values: Mutex::default(),
             caught_up: watch::Sender::new(false),
+            reread: watch::Sender::new(0),
+            read_anew: watch::Sender::new(0),
+            ids: true.into(),
             changed: watch::Sender::new(()),
             leads: leads.into(),
             stop: false.into(),
@@ -256,7 +249,8 @@ impl LedTopic {
             }
             match shared.transact(&producer, key, value, headers) {
                 Ok(offset) => {
-                    shared.apply(key, offset, Some(value));
+                    locked(&shared.values).wrote(key, offset, value);
+                    shared.changed.send_replace(());
                     *writer = Some(producer);
                     return Ok(());
                 }
@@ -317,47 +311,6 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn apply(&self, key: &[u8], offset: i64, value: Option<&[u8]>) {
-        locked(&self.values).apply(key, offset, value);
-        self.changed.send_replace(());
-    }
-
-    fn assigned(&self) -> Result<BaseConsumer<Quiet>, KafkaError> {
-        let consumer: BaseConsumer<Quiet> = create(&self.reader, Quiet)?;
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&self.topic, 0, Offset::Beginning)?;
-        consumer.assign(&assignment)?;
-        Ok(consumer)
-    }
-
-    fn follow(&self) {
-        while !self.stopped() {
-            if let Err(error) = self.follow_once() {
-                tracing::warn!(topic = self.topic, %error, "the topic cannot be followed; tried again");
-                self.rest(AGAIN);
-            }
-        }
-    }
-
-    fn follow_once(&self) -> Result<(), KafkaError> {
-        let consumer = self.assigned()?;
-        while !self.stopped() {
-            match consumer.poll(POLL) {
-                None => {}
-                Some(Ok(message)) => {
-                    if let Some(key) = message.key() {
-                        self.apply(key, message.offset(), message.payload());
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.caught_up.send_replace(true);
-                }
-                Some(Err(error)) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn lead(&self, config: &ClientConfig) {
         while !self.stopped() {
             if let Err(error) = self.lead_once(config) {
@@ -412,21 +365,12 @@ impl Shared {
             Ok(producer)
         };
         let producer = taken().map_err(|error| self.failed(&error.to_string()))?;
-        let consumer = self.assigned().map_err(|error| self.failed(&error.to_string()))?;
-        let deadline = Instant::now() + STEP;
-        loop {
-            match consumer.poll(POLL) {
-                None if Instant::now() < deadline => {}
-                None => return Err(self.failed("it could not be read to its end in time")),
-                Some(Ok(message)) => {
-                    if let Some(key) = message.key() {
-                        self.apply(key, message.offset(), message.payload());
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(producer),
-                Some(Err(error)) => return Err(self.failed(&error.to_string())),
-            }
+        // From its beginning, whatever is known: the topic may have been made again, and a person's
+        // new tokens have lower offsets than the old ones.
+        if !self.read_anew(STEP) {
+            return Err(self.failed("it could not be read to its end in time"));
         }
+        Ok(producer)
     }
 
     fn record<'a>(
@@ -499,22 +443,6 @@ mod tests {
     use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
     use super::*;
-
-    #[test]
-    fn a_slow_reader_puts_nothing_older_back() {
-        let mut values = Values::default();
-        let get = |values: &Values| values.get(b"a").cloned();
-        values.apply(b"a", 3, Some(b"refreshing"));
-        values.apply(b"a", 5, Some(b"new"));
-        values.apply(b"a", 3, Some(b"refreshing"));
-        assert_eq!(get(&values), Some(b"new".to_vec()));
-        values.apply(b"a", 7, None);
-        values.apply(b"a", 5, Some(b"new"));
-        assert_eq!(get(&values), None, "what was deleted stays deleted");
-        values.apply(b"b", 0, Some(b"other"));
-        values.apply(b"a", 8, Some(b"newest"));
-        assert_eq!(get(&values), Some(b"newest".to_vec()));
-    }
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

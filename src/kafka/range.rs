@@ -75,6 +75,14 @@ impl RangeReader {
         let metadata =
             consumer.fetch_metadata(Some(topic), timeout).map_err(RangeError::Unreachable)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
+        // A missing right is no missing topic.
+        match found.and_then(|found| found.error()).map(RDKafkaErrorCode::from) {
+            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
+            Some(error) => {
+                let source = KafkaError::MetadataFetch(error);
+                return Err(RangeError::Refused { topic: topic.to_owned(), source });
+            }
+        }
         let partitions = found.map(|found| found.partitions()).unwrap_or_default();
         if partitions.is_empty() {
             return Err(RangeError::UnknownTopic(topic.to_owned()));

@@ -86,6 +86,10 @@ impl TopicReader {
         for topic in topics {
             let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
+            // A missing right is no missing topic.
+            if let Some(error) = found.and_then(|found| found.error()) {
+                return Err(KafkaError::MetadataFetch(error.into()));
+            }
             let partitions = found.map(|found| found.partitions()).unwrap_or_default();
             if partitions.is_empty() {
                 return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));

@@ -18,6 +18,8 @@ pub enum GroupProtocol {
 #[derive(Clone, Default)]
 pub struct ClientSettings {
     pub bootstrap_servers: String,
+    /// The group of the commands; the names of all other groups begin with it.
+    pub group_id: String,
     /// librdkafka properties for all clients.
     pub properties: BTreeMap<String, String>,
     /// For producers alone.
@@ -193,9 +195,10 @@ impl ClientSettings {
     /// A consumer that assigns its partitions itself and commits nothing.
     pub fn reader(&self) -> ClientConfig {
         let mut config = self.bounded_consumer(&[]);
-        // librdkafka wants a group's name even where no group is joined.
+        // No group is joined, and yet the client needs one's name and asks for its coordinator: a
+        // name that the rights on `group_id` cover.
         config
-            .set("group.id", "wms-connector-reader")
+            .set("group.id", format!("{}.reader", self.group_id))
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "true");
         config
@@ -258,6 +261,8 @@ mod tests {
         let consumer = settings.command_consumer("g", GroupProtocol::Consumer);
         assert_eq!(consumer.get("queued.min.messages"), Some("7"));
         assert_eq!(settings.reader().get("queued.max.messages.kbytes"), Some("16384"));
+        settings.group_id = "shipping".to_owned();
+        assert_eq!(settings.reader().get("group.id"), Some("shipping.reader"));
     }
 
     #[test]

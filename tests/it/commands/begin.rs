@@ -124,7 +124,7 @@ async fn commands_before_the_first_start_are_none_of_the_past(env: &TestEnv) {
 }
 
 /// Deletes a topic, and makes it again as soon as it is gone.
-async fn make_again(env: &TestEnv, topic: &str, partitions: i32) {
+pub(super) async fn make_again(env: &TestEnv, topic: &str, partitions: i32) {
     let admin = backend::admin(env.bootstrap_servers());
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     admin.delete_topics(&[topic], &options).await.unwrap();

@@ -7,6 +7,7 @@ use wms_connector::{
 };
 
 use super::{
+    begin::make_again,
     desk::{At, Desk, QUICK, options},
     samples,
 };
@@ -21,6 +22,7 @@ tests! {
     both: a_renewed_token_is_kept_in_the_topic, the_answer_of_a_renewal_is_lost;
     kafka: one_of_three_processes_renews, the_leader_dies_between_answer_and_write,
         a_frozen_leader_writes_nothing_late, a_person_authorises_while_it_runs,
+        a_token_topic_made_again_keeps_a_persons_tokens,
         sealing_keys_are_changed;
 }
 
@@ -269,6 +271,45 @@ async fn a_person_authorises_while_it_runs(env: &TestEnv) {
         "{done:?}"
     );
     assert_eq!(desk.books().requests_to("/api/oauth/authorize").len(), before);
+    desk.close().await;
+}
+
+/// The topic of the tokens is deleted and made again, or restored from nothing; a person authorises
+/// anew. The process that led before knows tokens of higher offsets: it uses the person's.
+async fn a_token_topic_made_again_keeps_a_persons_tokens(env: &TestEnv) {
+    let desk = Desk::open_with(env, with_topic("")).await;
+    for round in 0..3 {
+        desk.app.sandbox.expire_tokens();
+        creates(&desk, &format!("M{round}"), 1).await;
+    }
+    let topic = desk.app.config.topics.connector_tokens();
+    let before = desk.env.read_now(&topic).await;
+    assert!(before.last().unwrap().offset > 4, "{before:?}");
+    make_again(env, &topic, 1).await;
+
+    let options = Options { jfwms: "auth_domain = \"demo\"\n".to_owned(), ..with_topic("") };
+    let files = Files::new(&support_app::configuration_text(env, &options, &desk.app.sandbox));
+    files.write("one-time-token", "sandbox-one-time-1\n");
+    let authorize = ["authorize", "--account", JFWMS, "--email", "seller@example.com"];
+    files.run(&[&authorize[..], &["--token-file", "one-time-token"]].concat()).await.ok();
+    let versions = async || -> Vec<u64> {
+        let records = desk.env.read_now(&topic).await;
+        let of_account = records.iter().filter(|record| record.key() == JFWMS);
+        of_account.map(|record| record.json()["version"].as_u64().unwrap()).collect()
+    };
+    let persons = versions().await;
+    assert_eq!(persons.len(), 1, "{persons:?}");
+    // What the old leader writes from now on follows the person's.
+    desk.app.sandbox.expire_tokens();
+    creates(&desk, "M4", 3).await;
+    let all = versions().await;
+    assert_eq!(all.first(), persons.first());
+    assert!(all.len() > 1 && all.is_sorted(), "{all:?}");
+    // A process that starts now works with them.
+    let (other, stop) = another(&desk).await;
+    creates(&desk, "M5", 3).await;
+    stop.cancel();
+    other.finished().await.unwrap();
     desk.close().await;
 }
 
