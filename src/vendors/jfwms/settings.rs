@@ -66,6 +66,12 @@ pub enum SettingsError {
     /// A setting that may not be empty is.
     #[error("`{0}` is empty: give it a value")]
     Empty(&'static str),
+    /// What no header carries as it is: every call would fail, one command after the other.
+    #[error(
+        "`{0}` holds a line break, another control character, one that is not ASCII, or a blank at \
+         its beginning or end, and cannot be sent in a header: give it the value alone"
+    )]
+    NotForHeader(&'static str),
     /// A zone the time-zone database does not know.
     #[error("`timezone` = \"{0}\" is not a zone of the IANA database: write e.g. Asia/Shanghai")]
     Timezone(String),
@@ -97,6 +103,17 @@ impl Settings {
                 return Err(SettingsError::Empty(name));
             }
         }
+        let exposed = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
+        for (name, value) in [
+            ("client_id", Some(self.client_id.clone())),
+            ("access_token", exposed(&self.access_token)),
+            ("refresh_token", exposed(&self.refresh_token)),
+            ("user_id", self.user_id.clone()),
+        ] {
+            if value.is_some_and(|value| !fits_header(&value)) {
+                return Err(SettingsError::NotForHeader(name));
+            }
+        }
         if !(2..=18).contains(&self.nonce_digits) {
             return Err(SettingsError::NonceDigits(self.nonce_digits));
         }
@@ -105,6 +122,11 @@ impl Settings {
         }
         TimeZone::get(&self.timezone).map_err(|_| SettingsError::Timezone(self.timezone.clone()))
     }
+}
+
+/// Whether a text arrives as it is in a header.
+pub(super) fn fits_header(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && text.trim() == text
 }
 
 fn shanghai() -> String {
@@ -192,6 +214,11 @@ mod tests {
             ("nonce_digits = 19", SettingsError::NonceDigits(19)),
             ("webhook_sign_names = []", SettingsError::Empty("webhook_sign_names")),
             ("client_secret_previous = \"\"", SettingsError::Empty("client_secret_previous")),
+            ("access_token = \"a\\nb\"\nuser_id = 8", SettingsError::NotForHeader("access_token")),
+            ("access_token = \"a\\n\"\nuser_id = 8", SettingsError::NotForHeader("access_token")),
+            ("access_token = \" a\"\nuser_id = 8", SettingsError::NotForHeader("access_token")),
+            ("access_token = \"a\"\nuser_id = \"8\\r\"", SettingsError::NotForHeader("user_id")),
+            ("refresh_token = \"中\"", SettingsError::NotForHeader("refresh_token")),
             ("access_token = \"a\"", SettingsError::NoUser),
         ] {
             assert_eq!(read(more).unwrap().checked().unwrap_err(), error, "{more}");

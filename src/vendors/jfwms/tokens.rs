@@ -7,6 +7,7 @@ use super::{
     Jfwms,
     api::token_data,
     json::{Members, text, text_or_number},
+    settings::fits_header,
 };
 use crate::{
     domain::{Body, Method, PlannedCall, Secret, TokenRefusal, Tokens, VendorAnswer, whole},
@@ -95,6 +96,11 @@ impl TokenCalls for Jfwms {
         let time = |name: &str| member(name).and_then(|text| expiry(&text, now));
 
         let access_token = member("accessToken").ok_or_else(|| missing("accessToken"))?;
+        if !fits_header(&access_token) {
+            return Err(TokenRefusal::Unreadable(
+                "`data.accessToken` holds what no HTTP header can carry".to_owned(),
+            ));
+        }
         let known_user = previous.map(|tokens| tokens.user_id.as_str()).filter(|id| !id.is_empty());
         // 8.0 is the user 8; a text is taken as it is.
         let user_id = member("userId")
@@ -268,6 +274,7 @@ mod tests {
             (200, r#"{"code":0,"data":null}"#, Is::Unreadable),
             (200, r#"{"code":0,"data":{"userId":8}}"#, Is::Unreadable),
             (200, r#"{"code":0,"data":{"accessToken":"a","userId":9}}"#, Is::Unreadable),
+            (200, r#"{"code":0,"data":{"accessToken":"a\nb","userId":8}}"#, Is::Unreadable),
         ] {
             let now = NOW.parse().unwrap();
             let result = vendor("").read_tokens(&answer(status, body), now, Some(&previous()));
