@@ -119,7 +119,14 @@ impl Work<'_> {
             window: commands.window,
             max_buffered_bytes: usize::try_from(commands.max_buffered_bytes).unwrap_or(usize::MAX),
             call_timeout: commands.call_timeout,
-            session: session.unwrap_or(SESSION),
+            session: match commands.group_protocol {
+                config::GroupProtocol::Classic => {
+                    commands::Session::Ours(session.unwrap_or(SESSION))
+                }
+                config::GroupProtocol::Consumer => {
+                    commands::Session::TheBrokers { otherwise: commands.session_timeout }
+                }
+            },
             shutdown_timeout: self.config.shutdown_timeout,
             retry: commands::retry::Policy {
                 max_attempts: commands.retry.max_attempts,

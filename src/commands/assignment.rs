@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -217,6 +217,8 @@ pub(super) type ByPartition = HashMap<(Arc<str>, i32), Arc<Assignment>>;
 pub(super) struct Group {
     pub(super) active: Mutex<ByPartition>,
     contact: Mutex<Contact>,
+    /// Milliseconds; none is known before it was asked for.
+    session: AtomicU64,
     pub(super) buffered: Arc<AtomicUsize>,
     /// Partitions whose next records are not the ones that follow what was read.
     went_back: Mutex<Vec<Arc<Assignment>>>,
@@ -260,11 +262,17 @@ impl Group {
         locked(&self.contact).polled(now());
     }
 
-    /// The coordinator was heard from `ago`.
-    pub(super) fn heard(&self, ago: Duration) {
+    /// The coordinator was heard from `ago`; `receipt` is the same moment on librdkafka's clock, in
+    /// microseconds.
+    pub(super) fn heard(&self, ago: Duration, receipt: i64) {
         if let Some(at) = now().before(ago) {
-            locked(&self.contact).heard(at);
+            locked(&self.contact).heard(at, receipt);
         }
+    }
+
+    pub(super) fn set_session(&self, session: Duration) {
+        let session = u64::try_from(session.as_millis()).unwrap_or(u64::MAX);
+        self.session.store(session, Ordering::Release);
     }
 
     /// The group said that this process is not of it.
@@ -273,7 +281,8 @@ impl Group {
     }
 
     /// How long a call may still begin.
-    pub(super) fn left(&self, session: Duration) -> Duration {
+    pub(super) fn left(&self) -> Duration {
+        let session = Duration::from_millis(self.session.load(Ordering::Acquire));
         locked(&self.contact).left(session, now())
     }
 }

@@ -400,7 +400,7 @@ impl Broker {
         let mut settings = Settings {
             topics: vec![("commands".to_owned(), None)],
             default_reply_topic: "replies".to_owned(),
-            session: Duration::from_secs(6),
+            session: Session::Ours(Duration::from_secs(6)),
             begin: Some(Begin::Earliest),
             commit_every: Duration::from_millis(100),
             call_timeout: Duration::from_secs(5),

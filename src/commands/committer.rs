@@ -31,6 +31,9 @@ use super::{
 /// How often it is looked whether the topics still are the ones that are read.
 const LOOK_AT_TOPICS: Duration = Duration::from_secs(5);
 
+/// How often a session that is the broker's is asked for: it may be changed while a group runs.
+const ASK_FOR_SESSION: Duration = Duration::from_secs(60);
+
 /// How long nothing is committed but for the last time, once the coordinator said that the group
 /// rebalances. It ends with a new generation, and a commit of the old one that arrives in that moment
 /// costs the whole assignment: what is in flight would be done again by others.
@@ -98,7 +101,8 @@ pub(super) fn serve(
     settings: &Settings,
 ) {
     let consumer = positions.consumer;
-    let (every, session) = (settings.commit_every, settings.session);
+    let every = settings.commit_every;
+    let mut next_session = Instant::now() + ASK_FOR_SESSION;
     let mut known = Known::at(Instant::now());
     let mut next_look = Instant::now() + LOOK_AT_TOPICS;
     let mut next = Instant::now() + every;
@@ -134,7 +138,7 @@ pub(super) fn serve(
             let done = of_these_logs
                 && !assignment.stop.is_cancelled()
                 && known.may_commit(Instant::now())
-                && !group.left(session).is_zero()
+                && !group.left().is_zero()
                 && commit(consumer, group, &assignment, &mut known);
             let mut answers = vec![answer];
             let mut index = 0;
@@ -153,7 +157,7 @@ pub(super) fn serve(
         if Instant::now() >= next {
             // Who was not heard from for a session has nothing to say about these partitions; a
             // commit under a membership that begins anew would take back what their owner said.
-            if !group.left(session).is_zero() && known.may_commit(Instant::now()) {
+            if !group.left().is_zero() && known.may_commit(Instant::now()) {
                 for assignment in group.active() {
                     commit(consumer, group, &assignment, &mut known);
                 }
@@ -161,11 +165,24 @@ pub(super) fn serve(
             next = Instant::now() + every;
         }
         if Instant::now() >= next_look {
-            if !group.left(session).is_zero() {
+            if !group.left().is_zero() {
                 same_logs(positions, group, &group.active());
             }
             next_look = Instant::now() + LOOK_AT_TOPICS;
         }
+        if settings.session.is_the_brokers() && Instant::now() >= next_session {
+            ask_for_session(positions, group, settings);
+            next_session = Instant::now() + ASK_FOR_SESSION;
+        }
+    }
+}
+
+fn ask_for_session(positions: &Positions<'_>, group: &Group, settings: &Settings) {
+    let id = positions.config.get("group.id").unwrap_or_default();
+    let topic = settings.topics.first().map_or("", |(topic, _)| topic);
+    match settings.session.find(positions.consumer, id, topic) {
+        Ok(session) => group.set_session(session),
+        Err(error) => tracing::debug!(%error, "the group's session could not be asked for"),
     }
 }
 

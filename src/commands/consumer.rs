@@ -91,7 +91,8 @@ impl ClientContext for Context {
         if let Some(broker) = coordinator
             && let Ok(idle) = u64::try_from(broker.rxidle)
         {
-            self.group.heard(Duration::from_micros(idle));
+            let receipt = statistics.ts.saturating_sub(broker.rxidle);
+            self.group.heard(Duration::from_micros(idle), receipt);
         }
         let active = self.group.active();
         let joined = statistics.cgrp.is_some_and(|group| group.join_state == "steady");
@@ -117,6 +118,9 @@ impl ClientContext for Context {
 /// The part of librdkafka's statistics that is looked at.
 #[derive(Deserialize)]
 struct Statistics {
+    /// librdkafka's monotonic clock, in microseconds.
+    #[serde(default)]
+    ts: i64,
     #[serde(default)]
     brokers: HashMap<String, BrokerStatistics>,
     #[serde(default)]
@@ -208,7 +212,7 @@ pub(super) fn create(
     group: Arc<Group>,
     metrics: Arc<dyn Metrics>,
 ) -> KafkaResult<Arc<BaseConsumer<Context>>> {
-    let every = (settings.session / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
+    let every = settings.session.look_every();
     config.set("statistics.interval.ms", every.as_millis().to_string());
     let consumer: BaseConsumer<Context> = kafka::create(
         &config,

@@ -14,6 +14,10 @@ use jiff::Timestamp;
 /// before counts no longer, whatever the session.
 const STOOD_STILL: Duration = Duration::from_secs(2);
 
+/// What was received less than this after the last (microseconds) counts as the same: how long nothing
+/// came is measured a moment after the clock was read.
+const ANOTHER_RECEIPT: i64 = 20_000;
+
 /// A moment on both clocks: the monotonic one does not run while a machine sleeps, the other may
 /// be set.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +50,8 @@ pub struct Contact {
     /// The one before it, which is believed.
     believed: Option<Moment>,
     polled: Option<Moment>,
+    /// When the client last received something, on its own clock.
+    receipt: Option<i64>,
 }
 
 impl Contact {
@@ -57,8 +63,13 @@ impl Contact {
         self.polled = Some(now);
     }
 
-    /// The group's coordinator was heard from at this moment.
-    pub fn heard(&mut self, at: Moment) {
+    /// The group's coordinator was heard from at this moment; `receipt` is the same one on the
+    /// client's clock, in microseconds. The same bytes, told again, are no second sign.
+    pub fn heard(&mut self, at: Moment, receipt: i64) {
+        if self.receipt.is_some_and(|known| receipt.saturating_sub(known) < ANOTHER_RECEIPT) {
+            return;
+        }
+        self.receipt = Some(receipt);
         self.believed = self.last;
         self.last = Some(at);
     }
@@ -102,14 +113,18 @@ mod tests {
         let mut contact = Contact::default();
         let left = |contact: &Contact, ms| contact.left(SESSION, at(base, ms, ms as i64));
         assert_eq!(left(&contact, 0), Duration::ZERO);
-        contact.heard(at(base, 1000, 1000));
+        contact.heard(at(base, 1000, 1000), 1_000_000);
+        // The same bytes, told again.
+        contact.heard(at(base, 1003, 1003), 1_000_040);
         assert_eq!(left(&contact, 1000), Duration::ZERO);
-        contact.heard(at(base, 2000, 2000));
+        contact.heard(at(base, 2000, 2000), 2_000_000);
         assert_eq!(left(&contact, 2000), Duration::from_secs(44));
         assert_eq!(left(&contact, 45_999), Duration::from_millis(1));
         assert_eq!(left(&contact, 46_000), Duration::ZERO);
         contact.forget();
-        contact.heard(at(base, 46_000, 46_000));
+        // What lay there before was said before.
+        contact.heard(at(base, 46_000, 46_000), 2_000_000);
+        contact.heard(at(base, 46_000, 46_000), 46_000_000);
         assert_eq!(left(&contact, 46_000), Duration::ZERO);
     }
 
@@ -117,8 +132,8 @@ mod tests {
     fn either_clock_ends_it() {
         let base = Instant::now();
         let mut contact = Contact::default();
-        contact.heard(at(base, 0, 0));
-        contact.heard(at(base, 0, 0));
+        contact.heard(at(base, 0, 0), 0);
+        contact.heard(at(base, 0, 0), 30_000);
         // A machine that slept: only the wall clock went on. A clock set back: only the other.
         assert_eq!(contact.left(SESSION, at(base, 10, 45_000)), Duration::ZERO);
         assert_eq!(contact.left(SESSION, at(base, 45_000, -5000)), Duration::ZERO);
@@ -131,21 +146,21 @@ mod tests {
         let mut contact = Contact::default();
         let now = |ms: u64| at(base, ms, ms as i64);
         contact.polled(now(0));
-        contact.heard(now(0));
-        contact.heard(now(0));
+        contact.heard(now(0), 0);
+        contact.heard(now(0), 30_000);
         contact.polled(now(1000));
         assert!(contact.left(SESSION, now(1000)) > Duration::ZERO);
         // Woken, and asked before the loop came round; then it came round, and read what had lain
         // in its sockets.
         assert_eq!(contact.left(SESSION, now(5000)), Duration::ZERO);
-        contact.heard(now(5000));
+        contact.heard(now(5000), 5_000_000);
         contact.polled(now(5000));
         assert_eq!(contact.left(SESSION, now(5000)), Duration::ZERO);
-        contact.heard(now(5010));
+        contact.heard(now(5010), 5_050_000);
         contact.polled(now(5010));
         assert_eq!(contact.left(SESSION, now(5010)), Duration::ZERO);
         contact.polled(now(6000));
-        contact.heard(now(6000));
+        contact.heard(now(6000), 6_000_000);
         assert_eq!(contact.left(SESSION, now(6000)), SESSION - Duration::from_millis(990));
     }
 
@@ -191,7 +206,7 @@ mod tests {
                     }
                     Happens::Heard => {
                         heard.push(ms);
-                        contact.heard(now);
+                        contact.heard(now, i64::try_from(ms * 1000).unwrap());
                     }
                     Happens::Frozen(length) => ms += length,
                     Happens::Forgotten => {

@@ -360,7 +360,7 @@ fn command_id(own: Option<&str>, taken: &Taken) -> String {
 
 /// The group was not heard from for a session: what is ours may be somebody else's by now.
 fn out_of_touch<R, C, P>(shared: &Shared<R, C, P>) -> bool {
-    shared.group.left(shared.settings.session).is_zero()
+    shared.group.left().is_zero()
 }
 
 async fn pause(time: Duration, assignment: &Assignment) -> Result<(), Abandoned> {

@@ -7,9 +7,8 @@
 //! ```
 //!
 //! What is decided without I/O is decided in pure files: `offsets` (what may be committed),
-//! `begin` (where reading begins), `key_order` and `settled` (what may start), `contact` (whether the group is still ours), `retry`
-//! (how long to wait), `lifecycle` and `settle` (what becomes
-//! of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
+//! `begin` (where reading begins), `key_order` and `settled` (what may start), `contact` (whether the
+//! group is still ours), `retry` (how long to wait), `lifecycle` and `settle` (what becomes of a command), `outcome` (what its reply says), `replies` and `dead_letters` (which record, with
 //! which headers), `replay` (what a dead letter says, and the command it becomes again).
 
 mod assignment;
@@ -30,6 +29,7 @@ mod posting;
 pub mod replay;
 pub mod replies;
 pub mod retry;
+mod session;
 mod settings;
 mod settle;
 pub mod settled;
@@ -39,6 +39,7 @@ mod supervisor;
 pub use pipeline::RunError;
 pub use ports::{Account, Calls, Deps, Judged, Metrics, Purpose, Reads, Replies, SendFailure};
 pub use positions::PositionError;
+pub use session::{Session, SessionError};
 pub use settings::Settings;
 pub use supervisor::run;
 

@@ -31,6 +31,7 @@ use super::{
     execution::{self, Ended, Shared},
     key_order::KeyOrders,
     positions::{self, Cluster, History, PositionError, Positions},
+    session::SessionError,
     slots::Slots,
 };
 
@@ -46,6 +47,8 @@ pub enum RunError {
     Create(KafkaError),
     #[error(transparent)]
     Position(PositionError),
+    #[error(transparent)]
+    Session(SessionError),
     #[error(
         "the offsets of topic `{topic}`, partition {partition}, went back ({others} other partitions): \
          the topic was made again, or its log was cut off; it is looked at anew"
@@ -71,8 +74,11 @@ impl RunError {
     /// Whether the process is not to start with it: starting again would meet the same.
     pub(super) fn stops_the_start(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Position(PositionError::NeedsBegin { .. }) => true,
+            Self::Create(_)
+            | Self::Position(PositionError::NeedsBegin { .. })
+            | Self::Session(SessionError::Unknown { .. }) => true,
             Self::Position(PositionError::Kafka(_))
+            | Self::Session(SessionError::Kafka(_))
             | Self::WentBack { .. }
             | Self::Consumer(_)
             | Self::Thread(_)
@@ -114,8 +120,10 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let made = config.clone();
     let consumer = consumer::create(made, &settings, Arc::clone(&group), Arc::clone(&metrics))
         .map_err(RunError::Create)?;
+    group.set_session(settings.session.at_first());
     let prepared = prepare(&consumer, &config, &settings, &history, &metrics, &stop).await?;
-    let Some(cluster) = prepared else { return Ok(()) };
+    let Some((cluster, session)) = prepared else { return Ok(()) };
+    group.set_session(session);
     let topics: Vec<&str> = settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
     consumer.subscribe(&topics).map_err(RunError::Create)?;
     let (jobs, asked) = mpsc::channel();
@@ -202,8 +210,8 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     result
 }
 
-/// Before the group is joined: where partitions without a commit begin is decided, and committed.
-/// `None`: the process stops.
+/// Before the group is joined: its session is asked for; where partitions without a commit begin is
+/// decided, and committed. `None`: the process stops.
 async fn prepare(
     consumer: &Arc<BaseConsumer<Context>>,
     config: &ClientConfig,
@@ -211,42 +219,51 @@ async fn prepare(
     history: &History,
     metrics: &Arc<dyn Metrics>,
     stop: &CancellationToken,
-) -> Result<Option<Cluster>, RunError> {
+) -> Result<Option<(Cluster, Duration)>, RunError> {
     let topics: Vec<String> = settings.topics.iter().map(|(topic, _)| topic.clone()).collect();
     let mut undecided = 0;
     loop {
         let (consumer, config, history) = (Arc::clone(consumer), config.clone(), history.clone());
-        let (begin, topics) = (settings.begin, topics.clone());
+        let (begin, topics, session) = (settings.begin, topics.clone(), settings.session);
         let asking = tokio::task::spawn_blocking(move || {
             let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-            let cluster = positions::cluster(&consumer, &topics)?;
+            let cluster = positions::cluster(&consumer, &topics)
+                .map_err(|error| RunError::Position(error.into()))?;
             let (consumer, config) = (&*consumer, &config);
             let (history, known) = (&history, &cluster);
             let positions = Positions { consumer, config, begin, history, cluster: known };
-            let starts = positions.settle(&topics)?;
-            Ok::<_, PositionError>((cluster, starts))
+            let starts = positions.settle(&topics).map_err(RunError::Position)?;
+            let (group, topic) = (config.get("group.id"), topics.first());
+            let session = session
+                .find(consumer, group.unwrap_or_default(), topic.copied().unwrap_or_default())
+                .map_err(RunError::Session)?;
+            Ok::<_, RunError>((cluster, starts, session))
         });
         let asked = tokio::select! {
             asked = asking => asked.map_err(|_| RunError::Panicked)?,
             () = stop.cancelled() => return Ok(None),
         };
         match asked {
-            Ok((cluster, starts)) => {
+            Ok((cluster, starts, session)) => {
                 for ((topic, reason), partitions) in positions::resets(&starts) {
                     metrics.offset_resets(&topic, reason, partitions);
                 }
-                return Ok(Some(cluster));
+                return Ok(Some((cluster, session)));
             }
-            Err(error @ PositionError::NeedsBegin { .. }) => {
+            Err(error @ RunError::Position(PositionError::NeedsBegin { .. })) => {
                 // Another process of the group may be about to commit where it began.
                 undecided += 1;
                 if undecided > NEEDS_BEGIN_ATTEMPTS {
-                    return Err(RunError::Position(error));
+                    return Err(error);
                 }
             }
-            Err(PositionError::Kafka(error)) => {
-                tracing::warn!(%error, "the group's offsets could not be read; trying again");
+            Err(
+                RunError::Position(PositionError::Kafka(error))
+                | RunError::Session(SessionError::Kafka(error)),
+            ) => {
+                tracing::warn!(%error, "the cluster could not be asked for the group's offsets; trying again");
             }
+            Err(error) => return Err(error),
         }
         tokio::select! {
             () = tokio::time::sleep(PREPARE_AGAIN) => {}

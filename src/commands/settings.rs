@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{begin::Begin, retry::Policy};
+use super::{begin::Begin, retry::Policy, session::Session};
 use crate::domain::Operation;
 
 /// What the pipeline of commands is told.
@@ -33,7 +33,7 @@ pub struct Settings {
     /// How long a call may take; on revoke and shutdown calls are waited for so long.
     pub call_timeout: Duration,
     /// The group's session: without a sign of the group for so long, no call starts.
-    pub session: Duration,
+    pub session: Session,
     /// How often offsets are committed.
     pub commit_every: Duration,
     /// How long one attempt to write a reply or a dead letter may take.
@@ -71,7 +71,7 @@ impl Default for Settings {
             window: 1000,
             max_buffered_bytes: 256 << 20,
             call_timeout: Duration::from_secs(30),
-            session: Duration::from_secs(45),
+            session: Session::Ours(Duration::from_secs(45)),
             commit_every: Duration::from_secs(1),
             publish_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),

@@ -13,6 +13,8 @@ pub struct Commands {
     pub group_id: String,
     /// How the group shares out its partitions. Default: classic.
     pub group_protocol: GroupProtocol,
+    /// The group's session where the broker has it and may not be asked. Default: it is asked.
+    pub session_timeout: Option<Duration>,
     /// Where a group without a committed offset begins on a topic that holds records. Default: the
     /// start is refused there.
     pub begin: Option<Begin>,
@@ -135,6 +137,7 @@ impl Commands {
             "group_protocol",
             &[("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)],
         );
+        let session_timeout = section.optional_duration("session_timeout");
         let takes = r#""end", "earliest" or a time like "2026-11-25T00:00:00Z""#;
         let begin = section.optional("begin", takes, |value| Begin::parse(value.text()?));
         let max_in_flight = section.count("max_in_flight");
@@ -154,6 +157,7 @@ impl Commands {
         Some(Self {
             group_id: group_id?,
             group_protocol: group_protocol?,
+            session_timeout: session_timeout?,
             begin: begin?,
             max_in_flight: max_in_flight?,
             max_in_flight_per_account: max_in_flight_per_account?,

@@ -231,6 +231,13 @@ impl<'a> Section<'a> {
         self.parsed(key, "a duration with its unit, such as \"10m\", or \"0s\"", duration)
     }
 
+    /// A duration above zero; absent or empty is none.
+    pub(super) fn optional_duration(&mut self, key: &'static str) -> Option<Option<Duration>> {
+        self.optional(key, "a duration above zero with its unit, such as \"45s\"", |value| {
+            duration(value).filter(|duration| !duration.is_zero())
+        })
+    }
+
     /// A size in bytes, above zero.
     pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
         self.parsed(key, "a size above zero with its unit, such as \"768KiB\"", |value| {

@@ -21,9 +21,13 @@ use rdkafka::{
     message::{BorrowedMessage, OwnedHeaders},
 };
 
+mod admin;
+mod groups;
 mod topics;
 
-pub use topics::{DescribedTopic, describe_topics, has_controller};
+pub use admin::has_controller;
+pub use groups::describe_group_configs;
+pub use topics::{DescribedTopic, describe_topics};
 
 /// A header as it is on the wire, but for a name with a NUL: librdkafka ends it there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,27 +1,27 @@
 //! `DescribeTopics`: what a topic is, beyond its name.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::{
     ClientContext,
     bindings::{
-        rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new,
-        rd_kafka_AdminOptions_set_request_timeout, rd_kafka_DescribeTopics,
-        rd_kafka_DescribeTopics_result_topics, rd_kafka_TopicCollection_destroy,
-        rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error,
-        rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_partitions,
-        rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id,
-        rd_kafka_Uuid_least_significant_bits, rd_kafka_Uuid_most_significant_bits,
-        rd_kafka_admin_op_t, rd_kafka_controllerid, rd_kafka_error_code,
-        rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
-        rd_kafka_event_t, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll,
-        rd_kafka_queue_t,
+        rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
+        rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names,
+        rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
+        rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t,
+        rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_least_significant_bits,
+        rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t, rd_kafka_error_code,
+        rd_kafka_event_DescribeTopics_result,
     },
     client::Client,
-    error::{KafkaResult, RDKafkaErrorCode},
+    error::RDKafkaErrorCode,
 };
 
-use super::{CStr, CString, c_char, rd_kafka_resp_err_t, slice};
+use super::{
+    CStr, CString,
+    admin::{Guard, ask},
+    c_char, rd_kafka_resp_err_t, slice,
+};
 
 /// A topic as the cluster describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,29 +32,6 @@ pub struct DescribedTopic {
     pub partitions: i32,
     /// Why it is not described: unknown, or not for this principal.
     pub error: Option<RDKafkaErrorCode>,
-}
-
-/// Whether the cluster names a controller among its brokers: librdkafka sends it `DescribeTopics`, and
-/// waits in vain where there is none (librdkafka's mock cluster). `topic` is one that the client works
-/// with: asking for all of them costs more. Blocks for `timeout` at most.
-pub fn has_controller<C: ClientContext>(
-    client: &Client<C>,
-    topic: &str,
-    timeout: Duration,
-) -> KafkaResult<bool> {
-    let metadata = client.fetch_metadata(Some(topic), timeout)?;
-    // SAFETY: the client is alive while it is borrowed.
-    let controller = unsafe { rd_kafka_controllerid(client.native_ptr(), 0) };
-    Ok(metadata.brokers().iter().any(|broker| broker.id() == controller))
-}
-
-/// Ends with the block it is made in.
-struct Guard<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for Guard<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }
 
 /// Describes topics, in no order; a name with a NUL is left out. Blocks for `timeout` at most.
@@ -74,68 +51,31 @@ pub fn describe_topics<C: ClientContext>(
         return Ok(Vec::new());
     }
     let mut pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
-    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let handle = client.native_ptr();
-    // SAFETY: each object is made here, used while the client lives, and destroyed once, by its
-    // guard; librdkafka copies the names and the options.
+    // SAFETY: librdkafka copies the names, whose collection is destroyed once, by its guard; what is
+    // read belongs to the event, which outlives the reading.
     unsafe {
         let collection =
             rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let _collection = Guard(|| rd_kafka_TopicCollection_destroy(collection));
-        let options = rd_kafka_AdminOptions_new(
-            handle,
+        ask(
+            client,
             rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        let _options = Guard(|| rd_kafka_AdminOptions_destroy(options));
-        let mut reason = [0 as c_char; 256];
-        let refused = rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            milliseconds.clamp(1, 3_600_000),
-            reason.as_mut_ptr(),
-            reason.len(),
-        );
-        if refused != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(refused.into());
-        }
-        let queue = rd_kafka_queue_new(handle);
-        let _queue = Guard(|| rd_kafka_queue_destroy(queue));
-        rd_kafka_DescribeTopics(handle, collection, options, queue);
-        let event = wait(queue, timeout);
-        if event.is_null() {
-            return Err(RDKafkaErrorCode::OperationTimedOut);
-        }
-        let _event = Guard(|| rd_kafka_event_destroy(event));
-        let error = rd_kafka_event_error(event);
-        if error != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(error.into());
-        }
-        let result = rd_kafka_event_DescribeTopics_result(event);
-        if result.is_null() {
-            return Err(RDKafkaErrorCode::Fail);
-        }
-        let mut count = 0;
-        let topics = rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if topics.is_null() || count == 0 {
-            return Ok(Vec::new());
-        }
-        Ok(slice::from_raw_parts(topics, count).iter().map(|topic| described(*topic)).collect())
-    }
-}
-
-/// The answer, at the latest a moment after the request gave up by itself.
-///
-/// # Safety
-/// `queue` is alive.
-unsafe fn wait(queue: *mut rd_kafka_queue_t, timeout: Duration) -> *mut rd_kafka_event_t {
-    let deadline = Instant::now() + timeout + Duration::from_millis(500);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-        let left = i32::try_from(left).unwrap_or(i32::MAX);
-        // SAFETY: the caller's promise.
-        let event = unsafe { rd_kafka_queue_poll(queue, left) };
-        if !event.is_null() || left == 0 {
-            return event;
-        }
+            timeout,
+            |handle, options, queue| rd_kafka_DescribeTopics(handle, collection, options, queue),
+            |event| {
+                let result = rd_kafka_event_DescribeTopics_result(event);
+                if result.is_null() {
+                    return Err(RDKafkaErrorCode::Fail);
+                }
+                let mut count = 0;
+                let topics = rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                if topics.is_null() || count == 0 {
+                    return Ok(Vec::new());
+                }
+                let topics = slice::from_raw_parts(topics, count);
+                Ok(topics.iter().map(|topic| described(*topic)).collect())
+            },
+        )
     }
 }
 
@@ -184,6 +124,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::has_controller;
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "a client of the test's own")]

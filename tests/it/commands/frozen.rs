@@ -13,18 +13,20 @@ use wms_connector::{
 };
 
 use super::{
-    desk::{QUICK, options},
+    desk::{Desk, QUICK, options},
     samples,
 };
 use crate::support::{
     app::{self, JFWMS, Options, PATIENCE},
     backend::{self, Outgoing, TestEnv},
     binary::{Connector, Files},
+    kafka::Broker,
     suite::tests,
 };
 
 tests! {
-    kafka: a_frozen_process_does_no_harm, a_frozen_process_does_no_harm_by_the_consumer_protocol;
+    kafka: a_frozen_process_does_no_harm, a_frozen_process_does_no_harm_by_the_consumer_protocol,
+        no_call_begins_once_the_brokers_session_is_over;
 }
 
 const KEYS: usize = 4;
@@ -41,6 +43,41 @@ async fn a_frozen_process_does_no_harm_by_the_consumer_protocol(env: &TestEnv) {
     // The broker of the tests ends sessions after six seconds; nobody tells the connector.
     let commands = "group_protocol = \"consumer\"\n".to_owned();
     frozen(env, Options { commands, ..options() }).await;
+}
+
+/// The broker alone knows the session of the consumer protocol: a process that hears nothing of it any
+/// more begins no call after it, whatever the client's own default is.
+async fn no_call_begins_once_the_brokers_session_is_over(env: &TestEnv) {
+    const SESSION: Duration = Duration::from_secs(6);
+    const COUNT: usize = 240;
+    let mut broker = backend::blocking(|| Broker::start().unwrap()).await;
+    let env = env.on(broker.bootstrap_servers());
+    let commands = "group_protocol = \"consumer\"\nmax_in_flight = 2\n".to_owned();
+    let desk = Desk::open_with(&env, Options { commands, ..options() }).await;
+    // Two at a time, 150 ms each: they last for 18 s.
+    let slow = Fault::Latency { ms: 150, jitter_ms: 0, after_work: false };
+    desk.fault(FaultRule::new(Vendor::Jfwms, "/api/order/create", slow));
+    let mut commands = Vec::new();
+    for n in 0..COUNT {
+        let sample = samples::small_order(&format!("S-{n}"));
+        commands.push(desk.send(desk.json(&sample).partition(0)).await);
+    }
+    let called = || desk.books().requests_to("/api/order/create").len();
+    desk.app.until("at work", || called() >= 10).await;
+    broker.freeze();
+    tokio::time::sleep(SESSION + Duration::from_secs(2)).await;
+    let until_then = called();
+    assert!(until_then < COUNT, "the calls are over too soon for this test");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(called(), until_then, "calls began after the session was over");
+    broker.thaw();
+    desk.replies(&commands).await;
+    for n in 0..COUNT {
+        let effects = desk.books().effects_of(Vendor::Jfwms, &format!("S-{n}"));
+        assert_eq!(effects, [EffectKind::OrderCreated], "S-{n}");
+    }
+    desk.close().await;
+    drop(broker);
 }
 
 fn number(key: usize, n: usize) -> String {
