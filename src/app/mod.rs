@@ -3,6 +3,7 @@
 pub mod accounts;
 mod calls;
 mod commands;
+mod descriptors;
 mod open;
 mod schemas;
 pub mod signals;
@@ -144,6 +145,8 @@ pub async fn start(
     parts: Parts,
     stop: CancellationToken,
 ) -> Result<Running, StartError> {
+    // Before anything is opened.
+    let max_connections = descriptors::connections(&config);
     let metrics = Metrics::new()?;
     let readiness = Readiness::default();
     let accounts = accounts::connect(&config)?;
@@ -190,7 +193,7 @@ pub async fn start(
     let serving = stop.child_token();
     let pipeline = server.map(|server| {
         let accounts = accounts::for_webhooks(&config, &accounts);
-        let settings = webhook_settings(&config);
+        let settings = webhook_settings(&config, max_connections);
         let pipeline = Arc::new(Webhooks::new(settings, accounts, metrics.clone()));
         intake.spawn(server.serve(Arc::clone(&pipeline), serving.clone()));
         pipeline
@@ -329,7 +332,7 @@ impl Running {
     }
 }
 
-fn webhook_settings(config: &Config) -> webhooks::Settings {
+fn webhook_settings(config: &Config, max_connections: usize) -> webhooks::Settings {
     let ingress = &config.ingress;
     let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     webhooks::Settings {
@@ -340,7 +343,10 @@ fn webhook_settings(config: &Config) -> webhooks::Settings {
         max_body: bytes(ingress.max_body),
         max_in_flight: ingress.max_in_flight,
         max_in_flight_bytes: bytes(ingress.max_in_flight_bytes),
-        max_connections: ingress.max_connections,
+        max_connections,
+        max_connections_per_source: ingress.max_connections_per_source,
+        max_receiving_bytes_per_source: bytes(ingress.max_receiving_bytes_per_source),
+        min_transfer_rate: bytes(ingress.min_transfer_rate),
         duplicate_window: ingress.duplicate_window,
         duplicate_entries: ingress.duplicate_entries,
         further_signature_bytes: ingress.further_signature_bytes,

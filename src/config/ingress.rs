@@ -21,6 +21,12 @@ pub struct Ingress {
     pub max_in_flight_bytes: u64,
     /// How many senders may be connected. Default: 4096.
     pub max_connections: usize,
+    /// How many of them may come from one address. Default: 1024.
+    pub max_connections_per_source: usize,
+    /// How many bytes of unfinished bodies may come from one address. Default: 16 MiB.
+    pub max_receiving_bytes_per_source: u64,
+    /// How many bytes a second a large body takes at least. Default: 16 KiB.
+    pub min_transfer_rate: u64,
     /// How long a webhook is remembered, to suppress its repeat; zero: not at all. Default: 10 min.
     pub duplicate_window: Duration,
     /// How many webhooks are remembered. Default: 100,000.
@@ -117,6 +123,9 @@ impl Ingress {
         let max_in_flight = section.count("max_in_flight");
         let max_in_flight_bytes = section.size("max_in_flight_bytes");
         let max_connections = section.count("max_connections");
+        let max_connections_per_source = section.count("max_connections_per_source");
+        let max_receiving_bytes_per_source = section.size("max_receiving_bytes_per_source");
+        let min_transfer_rate = section.size("min_transfer_rate");
         let duplicate_window = section.duration_or_zero("duplicate_window");
         let duplicate_entries = section.count("duplicate_entries");
         let further_signature_bytes = section.size("further_signature_bytes");
@@ -146,6 +155,15 @@ impl Ingress {
         if max_body.is_some_and(|body| body > LARGEST_RECORD - RECORD_ROOM) {
             section.problem("max_body", "is more than Kafka's client takes in one record (900MB)");
         }
+        if let (Some(body), Some(source)) = (max_body, max_receiving_bytes_per_source)
+            && body > source
+        {
+            section.problem(
+                "max_receiving_bytes_per_source",
+                "is smaller than `ingress.max_body`: the largest webhook could never be received; \
+                 raise it, or lower the other",
+            );
+        }
         if let (Some(body), Some(all)) = (max_body, max_in_flight_bytes)
             && body > all
         {
@@ -163,6 +181,9 @@ impl Ingress {
             max_in_flight: max_in_flight?,
             max_in_flight_bytes: max_in_flight_bytes?,
             max_connections: max_connections?,
+            max_connections_per_source: max_connections_per_source?,
+            max_receiving_bytes_per_source: max_receiving_bytes_per_source?,
+            min_transfer_rate: min_transfer_rate?,
             duplicate_window: duplicate_window?,
             duplicate_entries: duplicate_entries?,
             further_signature_bytes: further_signature_bytes?,

@@ -9,10 +9,12 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::{
     fairness::{Permit, Room},
     form::FormError,
+    receiving::{Floor, SMALL, Share},
 };
 use crate::domain::{
     Answer,
@@ -27,7 +29,7 @@ const DISCARDED_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     /// Given back when the webhook is done with.
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Permit,
 }
 
 /// Why a body cannot be read.
@@ -37,7 +39,15 @@ pub(super) enum BodyError {
     TooLarge,
     #[error("the bodies being worked on fill `ingress.max_in_flight_bytes`")]
     NoRoom,
-    #[error("the body did not come within `ingress.read_timeout`")]
+    #[error(
+        "the unfinished bodies of this sender fill `ingress.max_receiving_bytes_per_source`; where \
+         it is a proxy, name it in `ingress.trusted_proxies`"
+    )]
+    NoRoomForSource,
+    #[error(
+        "the body did not come within `ingress.read_timeout`, or more slowly than \
+         `ingress.min_transfer_rate`"
+    )]
     TooSlow,
     #[error("the connection or the chunks ended before the body did")]
     Broken,
@@ -64,7 +74,7 @@ impl BodyError {
     pub(super) fn answer(self) -> Answer {
         match self {
             Self::TooLarge => Answer::TooLarge,
-            Self::NoRoom => Answer::Unavailable,
+            Self::NoRoom | Self::NoRoomForSource => Answer::Unavailable,
             Self::UnknownEncoding => Answer::UnknownEncoding,
             Self::TooSlow | Self::Broken | Self::BrokenEncoding | Self::Form(_) => {
                 Answer::Malformed
@@ -73,39 +83,67 @@ impl BodyError {
     }
 }
 
+/// What a body may take.
+pub(super) struct Bounds<'a> {
+    /// Its bytes.
+    pub(super) limit: usize,
+    /// Of all bodies of the account.
+    pub(super) room: &'a Room,
+    /// Of the sender's unfinished bodies.
+    pub(super) share: Share<'a>,
+    pub(super) timeout: Duration,
+    /// Bytes a second, of a large one.
+    pub(super) min_rate: usize,
+}
+
 /// Reads the body chunk by chunk, so that neither a false nor a missing length gets past the
 /// limits.
 pub(super) async fn read(
     body: &mut BodyDataStream,
-    limit: usize,
-    room: &Room,
-    timeout: Duration,
+    mut bounds: Bounds<'_>,
 ) -> Result<Received, BodyError> {
     // Mostly one chunk is all there is: it is kept as it came. More of them are joined.
     let mut bytes = Bytes::new();
     let mut joined = BytesMut::new();
-    let mut permit: Option<Permit> = None;
-    let reading = async {
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|_broken| BodyError::Broken)?;
-            if bytes.len() + joined.len() + chunk.len() > limit {
-                return Err(BodyError::TooLarge);
+    let mut permit = Permit::default();
+    let began = Instant::now();
+    let end = began + bounds.timeout;
+    let mut floor = Floor::new(bounds.min_rate, began);
+    loop {
+        let until = end.min(floor.due());
+        let Ok(next) = tokio::time::timeout_at(until, body.next()).await else {
+            let now = Instant::now();
+            if now >= end || !floor.holds(bytes.len() + joined.len(), now) {
+                return Err(BodyError::TooSlow);
             }
-            let count = u32::try_from(chunk.len()).map_err(|_| BodyError::TooLarge)?;
-            if count > 0 {
-                let more = room.take(count).ok_or(BodyError::NoRoom)?;
-                merge(&mut permit, more);
-            }
-            if bytes.is_empty() && joined.is_empty() {
-                bytes = chunk;
-            } else {
-                joined.extend_from_slice(&std::mem::take(&mut bytes));
-                joined.extend_from_slice(&chunk);
-            }
+            continue;
+        };
+        let Some(chunk) = next else { break };
+        let chunk = chunk.map_err(|_broken| BodyError::Broken)?;
+        let total = bytes.len() + joined.len() + chunk.len();
+        if total > bounds.limit {
+            return Err(BodyError::TooLarge);
         }
-        Ok(())
-    };
-    tokio::time::timeout(timeout, reading).await.map_err(|_elapsed| BodyError::TooSlow)??;
+        if !bounds.share.take(chunk.len()) {
+            return Err(BodyError::NoRoomForSource);
+        }
+        let count = u32::try_from(chunk.len()).map_err(|_| BodyError::TooLarge)?;
+        if count > 0 && !bounds.room.add(&mut permit, count, total > SMALL) {
+            return Err(BodyError::NoRoom);
+        }
+        floor.received(chunk.len());
+        // A steady trickle never waits long enough to be asked otherwise.
+        let now = Instant::now();
+        if now >= end || (now >= floor.due() && !floor.holds(total, now)) {
+            return Err(BodyError::TooSlow);
+        }
+        if bytes.is_empty() && joined.is_empty() {
+            bytes = chunk;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut bytes));
+            joined.extend_from_slice(&chunk);
+        }
+    }
     let bytes = if joined.is_empty() { bytes } else { joined.freeze() };
     Ok(Received { bytes, permit })
 }
@@ -148,33 +186,35 @@ pub(super) fn decoded(
     if encoding == Encoding::Identity {
         return Ok(received);
     }
-    let mut permit: Option<Permit> = None;
+    let mut permit = Permit::default();
+    let mut total = 0usize;
     let take = |count: usize| {
-        let Some(more) = u32::try_from(count).ok().and_then(|count| room.take(count)) else {
-            return false;
-        };
-        merge(&mut permit, more);
-        true
+        total = total.saturating_add(count);
+        u32::try_from(count).is_ok_and(|count| room.add(&mut permit, count, total > SMALL))
     };
     let bytes = encoding::decoded(encoding, &received.bytes, limit, take)?;
     Ok(Received { bytes: bytes.into(), permit })
-}
-
-fn merge(permit: &mut Option<Permit>, more: Permit) {
-    match permit {
-        Some(permit) => permit.merge(more),
-        None => *permit = Some(more),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
 
-    use super::*;
+    use super::{super::receiving::Receiving, *};
 
     fn room(bytes: usize) -> Room {
-        Room::divided(bytes, 1, 1)()
+        Room::divided(bytes, 1, bytes)()
+    }
+
+    async fn read_within(
+        body: &mut BodyDataStream,
+        limit: usize,
+        room: &Room,
+        timeout: Duration,
+    ) -> Result<Received, BodyError> {
+        let receiving = Receiving::new(usize::MAX);
+        let share = receiving.begin(None);
+        read(body, Bounds { limit, room, share, timeout, min_rate: 0 }).await
     }
 
     fn chunked(chunks: Vec<&'static str>) -> BodyDataStream {
@@ -188,7 +228,7 @@ mod tests {
     async fn a_chunked_body_meets_the_same_limits() {
         let second = Duration::from_secs(5);
         let read_with = |chunks, limit, room| async move {
-            read(&mut chunked(chunks), limit, &room, second).await
+            read_within(&mut chunked(chunks), limit, &room, second).await
         };
         let body = read_with(vec!["ab", "cd"], 4, room(4)).await;
         assert_eq!(body.map(|b| b.bytes).ok(), Some(Bytes::from_static(b"abcd")));
@@ -203,7 +243,8 @@ mod tests {
     #[tokio::test]
     async fn permits_are_held_while_the_body_is_and_given_back_after() {
         let room = room(10);
-        let body = read(&mut chunked(vec!["abcdef"]), 10, &room, Duration::from_secs(5)).await;
+        let body =
+            read_within(&mut chunked(vec!["abcdef"]), 10, &room, Duration::from_secs(5)).await;
         assert_eq!(room.free(), 4);
         drop(body);
         assert_eq!(room.free(), 10);
@@ -215,7 +256,19 @@ mod tests {
             Result<&'static str, std::io::Error>,
         >());
         let result =
-            read(&mut never.into_data_stream(), 10, &room(10), Duration::from_millis(20)).await;
+            read_within(&mut never.into_data_stream(), 10, &room(10), Duration::from_millis(20))
+                .await;
         assert_eq!(result.err(), Some(BodyError::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_has_its_part_is_told_so() {
+        let (room, receiving) = (room(100), Receiving::new(5));
+        let share = receiving.begin(Some([192, 0, 2, 1].into()));
+        let timeout = Duration::from_secs(5);
+        let bounds = Bounds { limit: 100, room: &room, share, timeout, min_rate: 0 };
+        let result = read(&mut chunked(vec!["abc", "def"]), bounds).await;
+        assert_eq!(result.err(), Some(BodyError::NoRoomForSource));
+        assert_eq!(BodyError::NoRoomForSource.answer(), Answer::Unavailable);
     }
 }

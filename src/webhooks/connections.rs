@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     lock,
     pace::{Deadlines, Pace},
+    source,
 };
 use crate::metrics::Metrics;
 
@@ -33,6 +35,7 @@ const LOOKED_AT: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 /// All connections.
 pub(super) struct Connections {
     max: usize,
+    max_per_source: usize,
     deadlines: Deadlines,
     open: Mutex<Open>,
     told: Arc<Semaphore>,
@@ -43,12 +46,16 @@ pub(super) struct Connections {
 struct Open {
     next: u64,
     connections: HashMap<u64, Arc<Connection>>,
+    /// How many there are of each source.
+    by_source: HashMap<IpAddr, usize>,
 }
 
 /// One connection, as all who have to do with it see it.
 pub(super) struct Connection {
     pace: Mutex<Pace>,
     close: Notify,
+    /// Whose it is, where that counts.
+    source: Option<IpAddr>,
 }
 
 /// A connection's place among all; free again when dropped.
@@ -69,9 +76,15 @@ pub(super) enum Admission {
 }
 
 impl Connections {
-    pub(super) fn new(max: usize, deadlines: Deadlines, metrics: Metrics) -> Arc<Self> {
+    pub(super) fn new(
+        max: usize,
+        max_per_source: usize,
+        deadlines: Deadlines,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         Arc::new(Self {
             max,
+            max_per_source,
             deadlines,
             open: Mutex::default(),
             told: Arc::new(Semaphore::new(TOLD_AT_A_TIME)),
@@ -79,29 +92,42 @@ impl Connections {
         })
     }
 
-    /// Takes a place for one more connection. Where all are taken the one that has idled longest makes
-    /// room: idle ones are kept for minutes, and strangers could otherwise hold every place with them.
-    pub(super) fn admit(self: &Arc<Self>) -> Admission {
+    /// Takes a place for one more connection. Where all are taken, or all of its source, the one that
+    /// has idled longest makes room: idle ones are kept for minutes, and strangers could otherwise hold
+    /// every place with them. A connection without a source is a proxy's.
+    pub(super) fn admit(self: &Arc<Self>, source: Option<IpAddr>) -> Admission {
+        let source = source.map(source::network);
         let mut open = lock(&self.open);
-        if open.connections.len() >= self.max
-            && let Some(idle) = open.longest_idle()
+        let of_source = source.map_or(0, |source| open.of(source));
+        if of_source >= self.max_per_source
+            && !self.make_room(&mut open, |connection| connection.source == source)
         {
-            // Its own end then finds its place taken away already.
-            if let Some(connection) = open.connections.remove(&idle) {
-                connection.close.notify_one();
-                self.metrics.connection_refused("idle");
-            }
+            return self.refused("source");
         }
-        if open.connections.len() < self.max {
-            let id = open.next;
-            open.next += 1;
-            let pace = Mutex::new(Pace::new(Instant::now()));
-            let connection = Arc::new(Connection { pace, close: Notify::new() });
-            open.connections.insert(id, Arc::clone(&connection));
-            return Admission::Served(Place { connections: Arc::clone(self), id, connection });
+        if open.connections.len() >= self.max && !self.make_room(&mut open, |_| true) {
+            return self.refused("full");
         }
-        drop(open);
-        self.metrics.connection_refused("full");
+        let id = open.next;
+        open.next += 1;
+        let pace = Mutex::new(Pace::new(Instant::now()));
+        let connection = Arc::new(Connection { pace, close: Notify::new(), source });
+        open.insert(id, Arc::clone(&connection));
+        Admission::Served(Place { connections: Arc::clone(self), id, connection })
+    }
+
+    /// Closes the longest idle one of those; `false`: none of them is idle.
+    fn make_room(&self, open: &mut Open, of: impl Fn(&Connection) -> bool) -> bool {
+        // Its own end then finds its place taken away already.
+        let Some(connection) = open.longest_idle(of).and_then(|idle| open.remove(idle)) else {
+            return false;
+        };
+        connection.close.notify_one();
+        self.metrics.connection_refused("idle");
+        true
+    }
+
+    fn refused(&self, reason: &str) -> Admission {
+        self.metrics.connection_refused(reason);
         match Arc::clone(&self.told).try_acquire_owned() {
             Ok(permit) => Admission::Told(permit),
             Err(_too_many) => Admission::Closed,
@@ -136,12 +162,37 @@ impl Connections {
 }
 
 impl Open {
-    /// The connection whose last request is longest ago, of those without one.
-    fn longest_idle(&self) -> Option<u64> {
+    fn of(&self, source: IpAddr) -> usize {
+        self.by_source.get(&source).copied().unwrap_or_default()
+    }
+
+    fn insert(&mut self, id: u64, connection: Arc<Connection>) {
+        if let Some(source) = connection.source {
+            *self.by_source.entry(source).or_default() += 1;
+        }
+        self.connections.insert(id, connection);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<Connection>> {
+        let connection = self.connections.remove(&id)?;
+        if let Some(source) = connection.source
+            && let Some(count) = self.by_source.get_mut(&source)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_source.remove(&source);
+            }
+        }
+        Some(connection)
+    }
+
+    /// The connection whose last request is longest ago, of those of these without one.
+    fn longest_idle(&self, of: impl Fn(&Connection) -> bool) -> Option<u64> {
         let since = |(id, connection): (&u64, &Arc<Connection>)| {
             lock(&connection.pace).idle_since().map(|since| (since, *id))
         };
-        self.connections.iter().filter_map(since).min().map(|(_, id)| id)
+        let these = self.connections.iter().filter(|(_, connection)| of(connection));
+        these.filter_map(since).min().map(|(_, id)| id)
     }
 }
 
@@ -172,9 +223,16 @@ impl Connection {
     }
 }
 
+impl Place {
+    /// The connection ends because of what its sender sent.
+    pub(super) fn refused(&self, reason: &str) {
+        self.connections.metrics.connection_refused(reason);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.connections.open).connections.remove(&self.id);
+        lock(&self.connections.open).remove(self.id);
     }
 }
 

@@ -4,7 +4,8 @@
 //! bound = own of account 1 + own of account 2 + … + shared
 //! ```
 //! An account takes from its own part first, then from the shared one. What others do can take the
-//! shared part from it, never its own.
+//! shared part from it, never its own. A quarter of the bound is kept, within the shared part, for
+//! small takers: large ones that never end leave room for them.
 
 use std::sync::Arc;
 
@@ -20,51 +21,84 @@ pub(super) fn divide(bound: usize, accounts: usize, least: usize) -> (usize, usi
     (own, bound - own * accounts)
 }
 
+/// How much of the shared part is kept for small takers.
+fn kept_for_small(bound: usize, own: usize, shared: usize, least: usize) -> usize {
+    (bound / 4).min((own + shared).saturating_sub(least)).min(shared)
+}
+
 /// One account's room within a bound.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     own: Arc<Semaphore>,
     shared: Arc<Semaphore>,
+    /// What large takers may have of the shared part.
+    large: Arc<Semaphore>,
 }
 
 /// What was taken; given back when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Permit {
     own: Option<OwnedSemaphorePermit>,
     shared: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
 }
 
-impl Permit {
-    /// Holds what another of the same room holds, too.
-    pub(super) fn merge(&mut self, other: Self) {
-        for (mine, others) in [(&mut self.own, other.own), (&mut self.shared, other.shared)] {
-            match (mine, others) {
-                (Some(mine), Some(others)) => mine.merge(others),
-                (mine @ None, others) => *mine = others,
-                (Some(_), None) => {}
-            }
-        }
+fn merge(mine: &mut Option<OwnedSemaphorePermit>, others: Option<OwnedSemaphorePermit>) {
+    match (mine, others) {
+        (Some(mine), Some(others)) => mine.merge(others),
+        (mine @ None, others) => *mine = others,
+        (Some(_), None) => {}
     }
+}
+
+fn permits(permit: Option<&OwnedSemaphorePermit>) -> u32 {
+    u32::try_from(permit.map_or(0, OwnedSemaphorePermit::num_permits)).unwrap_or(u32::MAX)
 }
 
 impl Room {
     /// A room for each account within one bound.
     pub(super) fn divided(bound: usize, accounts: usize, least: usize) -> impl Fn() -> Self {
         let (own, shared) = divide(bound.min(Semaphore::MAX_PERMITS), accounts, least);
+        let large = shared - kept_for_small(bound, own, shared, least);
+        let large = Arc::new(Semaphore::new(large));
         let shared = Arc::new(Semaphore::new(shared));
-        move || Self { own: Arc::new(Semaphore::new(own)), shared: Arc::clone(&shared) }
+        move || Self {
+            own: Arc::new(Semaphore::new(own)),
+            shared: Arc::clone(&shared),
+            large: Arc::clone(&large),
+        }
     }
 
     /// Takes so many, or none: the bound is reached.
     pub(super) fn take(&self, count: u32) -> Option<Permit> {
+        let mut permit = Permit::default();
+        self.add(&mut permit, count, false).then_some(permit)
+    }
+
+    /// Takes so many more, or none of them; `large` says what all of them are together.
+    pub(super) fn add(&self, permit: &mut Permit, count: u32, large: bool) -> bool {
         let own = self.take_own(count);
-        let taken = own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let left = count.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
-        if left == 0 {
-            return Some(Permit { own, shared: None });
+        let left = count.saturating_sub(permits(own.as_ref()));
+        let mut shared = None;
+        if left > 0 {
+            let Ok(taken) = Arc::clone(&self.shared).try_acquire_many_owned(left) else {
+                return false;
+            };
+            shared = Some(taken);
         }
-        let shared = Arc::clone(&self.shared).try_acquire_many_owned(left).ok()?;
-        Some(Permit { own, shared: Some(shared) })
+        if large {
+            let of_shared = permits(permit.shared.as_ref()) + permits(shared.as_ref());
+            let more = of_shared.saturating_sub(permits(permit.large.as_ref()));
+            if more > 0 {
+                let Ok(taken) = Arc::clone(&self.large).try_acquire_many_owned(more) else {
+                    return false;
+                };
+                merge(&mut permit.large, Some(taken));
+            }
+        }
+        merge(&mut permit.own, own);
+        merge(&mut permit.shared, shared);
+        true
     }
 
     /// As much of the own part as there is, at most so many.
@@ -110,6 +144,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn large_ones_leave_a_quarter_to_small_ones() {
+        let room = Room::divided(100, 1, 10)();
+        let mut large = Permit::default();
+        // The account's own 50, and 25 of the 50 that all share.
+        assert!(room.add(&mut large, 75, true));
+        assert!(!room.add(&mut Permit::default(), 1, true));
+        let small = room.take(25);
+        assert!(small.is_some() && room.take(1).is_none());
+        // One that grows large counts whole.
+        drop((large, small));
+        let mut growing = Permit::default();
+        assert!(room.add(&mut growing, 70, false));
+        assert!(room.add(&mut growing, 5, true));
+        assert!(!room.add(&mut growing, 1, true));
+    }
+
     proptest! {
         /// Whatever the others take and give back: the bound holds, an account's own part is there
         /// for it, and one alone has room for the largest.
@@ -118,7 +169,7 @@ mod tests {
             bound in 1usize..60,
             accounts in 1usize..5,
             least in 1usize..60,
-            steps in vec((0usize..5, 0u32..20, any::<bool>()), 0..60),
+            steps in vec((0usize..5, 0u32..20, any::<bool>(), any::<bool>()), 0..60),
         ) {
             let least = least.min(bound);
             let (own, shared) = divide(bound, accounts, least);
@@ -128,17 +179,24 @@ mod tests {
             let rooms: Vec<_> = (0..accounts).map(|_| room()).collect();
             let mut taken: Vec<Vec<(u32, Permit)>> = (0..accounts).map(|_| Vec::new()).collect();
             let uses = |of: &[(u32, Permit)]| of.iter().map(|(n, _)| *n as usize).sum::<usize>();
-            for (account, count, give_back) in steps {
+            let kept = kept_for_small(bound, own, shared, least);
+            prop_assert!(own + shared - kept >= least, "the largest has no room");
+            for (account, count, give_back, large) in steps {
                 let account = account % accounts;
                 if give_back {
                     taken[account].pop();
                     continue;
                 }
                 let used = uses(&taken[account]);
-                match rooms[account].take(count) {
-                    Some(permit) => taken[account].push((count, permit)),
-                    None => prop_assert!(used + count as usize > own, "starved at {used}"),
+                let mut permit = Permit::default();
+                if rooms[account].add(&mut permit, count, large) {
+                    taken[account].push((count, permit));
+                } else {
+                    prop_assert!(used + count as usize > own, "starved at {used}");
                 }
+                let held = taken.iter().flatten();
+                let of_large: u32 = held.map(|(_, permit)| permits(permit.large.as_ref())).sum();
+                prop_assert!(of_large as usize <= shared - kept);
                 let all: usize = taken.iter().map(|of| uses(of)).sum();
                 prop_assert!(all <= bound);
             }

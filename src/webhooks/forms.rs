@@ -5,13 +5,11 @@
 //! bodies. So the tries beyond the known forms are bounded, for each sender by itself: one that sends
 //! wrong signatures uses up its own tries, never those of the vendor.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use jiff::Timestamp;
 
+use super::source;
 use crate::domain::SignatureHint;
 
 /// So many senders of refused webhooks are told apart, for each account. Any further one gets no
@@ -49,7 +47,7 @@ impl SignatureForms {
             self.minute = minute;
             self.spent = HashMap::new();
         }
-        let further = match self.spent.get(&network(sender)) {
+        let further = match self.spent.get(&source::network(sender)) {
             Some(spent) => *spent < limit,
             None => self.spent.len() < SENDERS,
         };
@@ -74,20 +72,10 @@ impl SignatureForms {
 
     /// A webhook of so many bytes matched in no form.
     pub fn refused(&mut self, sender: IpAddr, bytes: u64) {
-        let sender = network(sender);
+        let sender = source::network(sender);
         if self.spent.len() < SENDERS || self.spent.contains_key(&sender) {
             let spent = self.spent.entry(sender).or_default();
             *spent = spent.saturating_add(bytes);
-        }
-    }
-}
-
-/// What counts as one sender: an IPv6 host has a network of its own.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
         }
     }
 }

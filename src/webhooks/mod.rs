@@ -17,6 +17,7 @@ mod forms;
 mod pace;
 mod parts;
 mod receive;
+mod receiving;
 mod recent;
 mod record;
 mod server;
@@ -44,6 +45,7 @@ use crate::{
 
 use fairness::Room;
 pub use form::fields as form_fields;
+use receiving::Receiving;
 pub use record::source as record_source;
 pub use server::WebhookServer;
 pub use source::sender;
@@ -72,6 +74,12 @@ pub struct Settings {
     pub max_in_flight: usize,
     pub max_in_flight_bytes: usize,
     pub max_connections: usize,
+    /// Of one address that is no trusted proxy's.
+    pub max_connections_per_source: usize,
+    /// Bytes of one address's unfinished bodies.
+    pub max_receiving_bytes_per_source: usize,
+    /// Bytes a second, of a large body.
+    pub min_transfer_rate: usize,
     pub duplicate_window: Duration,
     /// Webhooks remembered for each account.
     pub duplicate_entries: usize,
@@ -118,6 +126,7 @@ pub struct Webhooks {
     accounts: BTreeMap<AccountName, AccountState>,
     kafka: OnceLock<Sinks>,
     metrics: Metrics,
+    receiving: Receiving,
     /// What is still read from senders that have been answered.
     discarding: TaskTracker,
 }
@@ -176,7 +185,9 @@ impl Webhooks {
                 (state.account.name.clone(), state)
             })
             .collect();
-        Self { settings, accounts, kafka: OnceLock::new(), metrics, discarding: TaskTracker::new() }
+        let receiving = Receiving::new(settings.max_receiving_bytes_per_source);
+        let (kafka, discarding) = (OnceLock::new(), TaskTracker::new());
+        Self { settings, accounts, kafka, metrics, receiving, discarding }
     }
 
     /// From now on webhooks are published, or kept in the spool while Kafka is away.

@@ -265,7 +265,7 @@ async fn process(
     let Some(_in_flight) = InFlight::enter(webhooks, state) else {
         return Done::refused(Answer::Unavailable);
     };
-    let read = read(webhooks, state, parts, body).await;
+    let read = read(webhooks, state, sender, parts, body).await;
     let deadline = Instant::now() + settings.publish_timeout;
     let (webhook, _permit) = match read {
         Ok(read) => read,
@@ -288,10 +288,11 @@ async fn process(
 async fn read(
     webhooks: &Webhooks,
     state: &AccountState,
+    sender: IpAddr,
     parts: Parts,
     body: &mut BodyDataStream,
-) -> Result<(Webhook<Unverified>, Option<Permit>), BodyError> {
-    let Settings { max_body, read_timeout, .. } = webhooks.settings;
+) -> Result<(Webhook<Unverified>, Permit), BodyError> {
+    let Settings { max_body, read_timeout, min_transfer_rate, .. } = webhooks.settings;
     let room = &state.in_flight_bytes;
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let declared = declared.and_then(|length| length.parse::<usize>().ok());
@@ -299,7 +300,16 @@ async fn read(
         return Err(BodyError::TooLarge);
     }
     let encoding = body::encoding(&parts.headers)?;
-    let body = body::read(body, max_body, room, read_timeout).await?;
+    // What a proxy sends is many senders'.
+    let counted = !source::contains(&webhooks.settings.trusted_proxies, sender);
+    let bounds = body::Bounds {
+        limit: max_body,
+        room,
+        share: webhooks.receiving.begin(counted.then_some(sender)),
+        timeout: read_timeout,
+        min_rate: min_transfer_rate,
+    };
+    let body = body::read(body, bounds).await?;
     let received_at = clock::now();
     let body::Received { bytes, permit } = body::decoded(body, encoding, max_body, room)?;
     let headers: Vec<(String, String)> = parts

@@ -27,7 +27,7 @@ use super::{
     Webhooks,
     connections::{self, Admission, Connection, Connections, Place},
     pace::Deadlines,
-    receive,
+    receive, source,
     watched::Watched,
 };
 use crate::domain::Answer;
@@ -63,8 +63,12 @@ impl WebhookServer {
     pub async fn serve(self, webhooks: Arc<Webhooks>, stop: CancellationToken) {
         let settings = &webhooks.settings;
         let deadlines = Deadlines { head: settings.read_timeout, keep_alive: settings.keep_alive };
-        let connections =
-            Connections::new(settings.max_connections, deadlines, webhooks.metrics.clone());
+        let connections = Connections::new(
+            settings.max_connections,
+            settings.max_connections_per_source,
+            deadlines,
+            webhooks.metrics.clone(),
+        );
         let router = Router::new()
             .route("/webhooks/{account}", post(without_secret).get(tried))
             .route("/webhooks/{account}/{secret}", post(with_secret).get(tried_with_secret))
@@ -96,6 +100,9 @@ impl WebhookServer {
         webhooks.discarding.wait().await;
     }
 }
+
+/// How large the headers of a request may be, with its first line.
+const MAX_HEADER: usize = 32 * 1024;
 
 /// So many connections wait to be accepted, at most: what tokio asks the system for.
 const BACKLOG: usize = 1024;
@@ -138,7 +145,10 @@ impl Serving {
     }
 
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) {
-        let place = match self.connections.admit() {
+        let proxies = &self.service.webhooks.settings.trusted_proxies;
+        let source = peer.ip().to_canonical();
+        let source = (!source::contains(proxies, source)).then_some(source);
+        let place = match self.connections.admit(source) {
             Admission::Served(place) => place,
             Admission::Told(place) => {
                 self.tasks.spawn(connections::tell_no_room(stream, place));
@@ -169,6 +179,8 @@ impl Service {
             .timer(TokioTimer::new())
             // `pace` tells a header that does not come to its end from a connection without one.
             .header_read_timeout(None)
+            // The headers of a request fit into it, or it is a 431; a body passes through it in parts.
+            .max_buf_size(MAX_HEADER)
             .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(connection))), service);
         tokio::pin!(serving);
         let mut ending = false;
@@ -183,6 +195,9 @@ impl Service {
             }
         };
         if let Err(error) = result {
+            if error.is_parse_too_large() {
+                place.refused("large-header");
+            }
             tracing::debug!(%error, "a connection ended early");
         }
     }

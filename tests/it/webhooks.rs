@@ -10,6 +10,7 @@ mod published;
 mod registry;
 mod signatures;
 mod spool;
+mod strangers;
 mod tenants;
 mod unrecognized;
 
@@ -27,6 +28,7 @@ pub(crate) fn register(suite: &mut Suite) {
     observed::register(suite);
     registry::register(suite);
     signatures::register(suite);
+    strangers::register(suite);
     tenants::register(suite);
     unrecognized::register(suite);
 }
