@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
-    body::BodyDataStream,
+    body::{Body, BodyDataStream},
     extract::Request,
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use subtle::ConstantTimeEq;
+use tokio::runtime::RuntimeFlavor;
 
 use super::{
     Account, AccountState, Retyped, Settings, Webhooks,
@@ -37,6 +38,13 @@ const RETRY_AFTER_SECONDS: &str = "5";
 /// When the sender of a webhook whose signature was not tried in every form is asked to come back:
 /// an address may cause further tries again in the next minute.
 const RETRY_AFTER_A_MINUTE: &str = "60";
+
+/// So many characters of what a sender wrote stand in a log line.
+const LONGEST_VALUE: usize = 64;
+/// So many of a reason, which may name a member of the body.
+const LONGEST_REASON: usize = 256;
+/// A larger body is checked and decoded off the threads that serve the others: it takes milliseconds.
+const LARGE: usize = 64 * 1024;
 
 /// How a webhook ended, for the metric `wms_webhooks_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,9 +102,15 @@ const NO_ACCOUNT: &str = "none";
 /// How a webhook ends that names no account.
 const UNKNOWN_ACCOUNT: Outcome = Outcome::Refused(Answer::UnknownAccount);
 
+/// How requests end that are no webhook at all.
+pub(super) const UNKNOWN_PATH: &str = "unknown_path";
+pub(super) const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
+
 /// Lets the counters that alerts need exist from the start.
 pub(super) fn declare_metrics(metrics: &Metrics, accounts: &[Account]) {
-    metrics.webhook_exists(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
+    for outcome in [UNKNOWN_ACCOUNT.label(), UNKNOWN_PATH, METHOD_NOT_ALLOWED] {
+        metrics.webhook_exists(NO_ACCOUNT, NO_TYPE, outcome);
+    }
     let mut topics = BTreeSet::new();
     for account in accounts {
         topics.extend(account.topics.values().chain([&account.unrecognized_topic]));
@@ -126,7 +140,8 @@ impl Done {
 
 /// Whose webhook a request is, by its path.
 pub(super) enum Called<'a> {
-    Nobody,
+    /// There is no such account; its name, cut.
+    Nobody(String),
     /// The account is right and the path secret is not.
     WrongSecret(&'a AccountState),
     Account(&'a AccountState),
@@ -140,7 +155,7 @@ pub(super) fn called<'a>(
 ) -> Called<'a> {
     let known = AccountName::new(account).ok().and_then(|name| webhooks.accounts.get(&name));
     match known {
-        None => Called::Nobody,
+        None => Called::Nobody(cut(account)),
         Some(state) if secret_matches(&state.account, secret) => Called::Account(state),
         Some(state) => Called::WrongSecret(state),
     }
@@ -159,7 +174,8 @@ pub(super) async fn receive(
     let (state, secret_is_right) = match called {
         Called::Account(state) => (state, true),
         Called::WrongSecret(state) => (state, false),
-        Called::Nobody => {
+        Called::Nobody(name) => {
+            tracing::warn!(name, sender = %peer.address, "a webhook was refused: no account has this name");
             discard(webhooks, peer, body);
             webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, UNKNOWN_ACCOUNT.label());
             return unknown_account();
@@ -169,6 +185,7 @@ pub(super) async fn receive(
     let done = if secret_is_right {
         process(webhooks, state, peer.address, parts, &mut body).await
     } else {
+        wrong_secret(state, peer);
         Done { type_label: NO_TYPE, outcome: UNKNOWN_ACCOUNT }
     };
     if let Outcome::Refused(_) = done.outcome {
@@ -195,14 +212,43 @@ pub(super) fn unknown_account() -> Response {
 
 /// Answers somebody who only tries an account's address, as a vendor's console does before it
 /// takes it: it is right, and nothing is done.
-pub(super) fn tried(webhooks: &Webhooks, called: &Called<'_>) -> Response {
+pub(super) fn tried(webhooks: &Webhooks, peer: &Peer, called: &Called<'_>) -> Response {
     let account = match called {
         Called::Account(_) => return StatusCode::OK.into_response(),
-        Called::WrongSecret(state) => state.account.name.as_str(),
-        Called::Nobody => NO_ACCOUNT,
+        Called::WrongSecret(state) => {
+            wrong_secret(state, peer);
+            state.account.name.as_str()
+        }
+        Called::Nobody(name) => {
+            tracing::warn!(name, sender = %peer.address, "an address was tried: no account has this name");
+            NO_ACCOUNT
+        }
     };
     webhooks.metrics.webhook(account, NO_TYPE, UNKNOWN_ACCOUNT.label());
     unknown_account()
+}
+
+fn wrong_secret(state: &AccountState, peer: &Peer) {
+    let account = &state.account.name;
+    tracing::warn!(%account, sender = %peer.address, "a webhook was refused: the path's secret is not the account's");
+}
+
+/// Counts and logs a request that is for no webhook's address at all.
+pub(super) fn no_webhook(
+    webhooks: &Webhooks,
+    peer: &Peer,
+    outcome: &str,
+    reason: &'static str,
+    body: Body,
+) {
+    tracing::warn!(sender = %peer.address, reason, "a request was refused");
+    webhooks.metrics.webhook(NO_ACCOUNT, NO_TYPE, outcome);
+    discard(webhooks, peer, body.into_data_stream());
+}
+
+/// What a stranger wrote, as a log line holds it.
+fn cut(text: &str) -> String {
+    text.escape_debug().take(LONGEST_VALUE).collect()
 }
 
 fn retry_after(answer: Answer) -> Option<&'static str> {
@@ -274,7 +320,10 @@ async fn process(
             return Done::refused(error.answer());
         }
     };
-    let webhook = match verify(webhooks, state, sender, webhook) {
+    let verified = off_the_runtime(webhook.unverified().body.len(), || {
+        verify(webhooks, state, sender, webhook)
+    });
+    let webhook = match verified {
         Ok(webhook) => webhook,
         Err(refusal) => {
             tracing::warn!(account = %account.name, %sender, %refusal, "a webhook was refused");
@@ -327,6 +376,13 @@ async fn read(
     let account = state.account.name.clone();
     let received = Received { account, body: bytes, query, headers, form, received_at };
     Ok((Webhook::new(received), permit))
+}
+
+/// Does what takes long for a large body where it holds nobody up. A runtime of one thread has no other.
+fn off_the_runtime<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let several = tokio::runtime::Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if bytes > LARGE && several { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn verify(
@@ -398,26 +454,29 @@ async fn publish(
         Seen::Duplicate => return Done { type_label, outcome: Outcome::Duplicate },
         Seen::Retyped { first_type } if webhooks.settings.retyped == Retyped::Refuse => {
             tracing::warn!(
-                account = %account.name, first_type, as_type = %verified.type_name.escape_debug(),
+                account = %account.name, first_type = cut(&first_type), as_type = cut(&verified.type_name),
                 "signed data came back under another type"
             );
             true
         }
         Seen::Retyped { .. } | Seen::New => false,
     };
-    let decoded = if retyped {
-        Err(Unrecognized::Retyped)
-    } else {
-        account.vendor.decode(&webhook, &|user| owner(&webhooks.metrics, account, user))
-    };
-    let made = decoded.and_then(|event| {
-        record::event(webhooks, &sinks.encoders, account, &webhook, &event)
-            .map_err(Unrecognized::Undecodable)
+    let made = off_the_runtime(webhook.received().body.len(), || {
+        let decoded = if retyped {
+            Err(Unrecognized::Retyped)
+        } else {
+            account.vendor.decode(&webhook, &|user| owner(&webhooks.metrics, account, user))
+        };
+        decoded.and_then(|event| {
+            record::event(webhooks, &sinks.encoders, account, &webhook, &event)
+                .map_err(Unrecognized::Undecodable)
+        })
     });
     let (record, outcome) = match made {
         Ok(record) => (record, Outcome::Accepted),
         Err(reason) => {
-            tracing::warn!(account = %account.name, %reason, "an authentic webhook fits no topic");
+            let told: String = reason.to_string().chars().take(LONGEST_REASON).collect();
+            tracing::warn!(account = %account.name, reason = told, "an authentic webhook fits no topic");
             webhooks.metrics.unrecognized(account.name.as_str(), reason.reason());
             (record::unrecognized(webhooks, account, &webhook, &reason), Outcome::Unrecognized)
         }

@@ -73,6 +73,7 @@ impl WebhookServer {
             .route("/webhooks/{account}", post(without_secret).get(tried))
             .route("/webhooks/{account}/{secret}", post(with_secret).get(tried_with_secret))
             .fallback(unknown_path)
+            .method_not_allowed_fallback(another_method)
             .with_state(Arc::clone(&webhooks));
         let ended = CancellationToken::new();
         let service = Arc::new(Service { webhooks, router, draining: stop, ended });
@@ -263,24 +264,63 @@ async fn with_secret(
     Path((account, secret)): Path<(String, String)>,
     request: Request,
 ) -> Response {
+    // `/webhooks//a`, which is no account's.
+    if account.is_empty() {
+        return unknown_path(State(webhooks), Extension(peer), request).await;
+    }
     let called = receive::called(&webhooks, &account, Some(&secret));
     receive::receive(&webhooks, &peer, called, request).await
 }
 
 /// GET and HEAD.
-async fn tried(State(webhooks): State<Arc<Webhooks>>, Path(account): Path<String>) -> Response {
-    receive::tried(&webhooks, &receive::called(&webhooks, &account, None))
+async fn tried(
+    State(webhooks): State<Arc<Webhooks>>,
+    Extension(peer): Extension<Peer>,
+    Path(account): Path<String>,
+) -> Response {
+    receive::tried(&webhooks, &peer, &receive::called(&webhooks, &account, None))
 }
 
 async fn tried_with_secret(
     State(webhooks): State<Arc<Webhooks>>,
+    Extension(peer): Extension<Peer>,
     Path((account, secret)): Path<(String, String)>,
 ) -> Response {
-    receive::tried(&webhooks, &receive::called(&webhooks, &account, Some(&secret)))
+    receive::tried(&webhooks, &peer, &receive::called(&webhooks, &account, Some(&secret)))
 }
 
-async fn unknown_path() -> Response {
+async fn unknown_path(
+    State(webhooks): State<Arc<Webhooks>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let reason = why_unknown(request.uri().path());
+    receive::no_webhook(&webhooks, &peer, receive::UNKNOWN_PATH, reason, request.into_body());
     receive::unknown_account()
+}
+
+async fn another_method(
+    State(webhooks): State<Arc<Webhooks>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let reason = "the method is not POST (GET and HEAD try an address)";
+    receive::no_webhook(&webhooks, &peer, receive::METHOD_NOT_ALLOWED, reason, request.into_body());
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD,POST")]).into_response()
+}
+
+/// What is wrong with a path that is no account's. The path itself is not told: it may hold a secret.
+fn why_unknown(path: &str) -> &'static str {
+    let Some(named) = path.strip_prefix("/webhooks/") else {
+        return "the path does not begin with /webhooks/ and an account";
+    };
+    if named.ends_with('/') || named.is_empty() {
+        "the path ends in a slash"
+    } else if named.starts_with('/') || named.contains("//") {
+        "the path has two slashes in a row"
+    } else {
+        "the path has more than an account and its secret"
+    }
 }
 
 /// A JSON answer.
@@ -307,6 +347,23 @@ pub(super) fn status(answer: Answer) -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_path_is_told_by_what_is_wrong_with_it() {
+        for (path, part) in [
+            ("/", "does not begin"),
+            ("/webhook/a", "does not begin"),
+            ("/webhooks", "does not begin"),
+            ("/webhooks/", "ends in a slash"),
+            ("/webhooks/a/", "ends in a slash"),
+            ("/webhooks/a/s/", "ends in a slash"),
+            ("/webhooks//a", "two slashes"),
+            ("/webhooks/a//s", "two slashes"),
+            ("/webhooks/a/s/x", "more than"),
+        ] {
+            assert!(why_unknown(path).contains(part), "{path}");
+        }
+    }
 
     #[test]
     fn a_path_is_plain_when_the_router_would_read_it_the_same() {

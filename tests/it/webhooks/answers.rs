@@ -220,6 +220,25 @@ async fn checks_come_in_the_order_of_the_contract(env: &TestEnv) {
         let response = app.http.get(format!("{base}{path}")).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 404, "{path}");
     }
+    // Whatever is refused is counted, also where no account is called.
+    for path in ["/webhooks/jf-main/", "/webhooks//jf-main", "/wms/webhooks/jf-main"] {
+        let response = app.http.post(format!("{base}{path}")).body("{}").send().await.unwrap();
+        assert_eq!(wire::answer(response).await.code(), (404, json!(10008)), "{path}");
+    }
+    let put = app.http.put(app.webhook_url(JFWMS)).body("{}").send().await.unwrap();
+    assert_eq!(
+        (put.status().as_u16(), put.headers()["allow"].to_str().unwrap()),
+        (405, "GET,HEAD,POST")
+    );
+    let metrics = app.metrics().await;
+    for (outcome, count) in
+        [("unknown_path", 15), ("method_not_allowed", 1), ("unknown_account", 1)]
+    {
+        let series = format!(
+            "wms_webhooks_total{{account=\"none\",outcome=\"{outcome}\",type=\"none\"}} {count}\n"
+        );
+        assert!(metrics.contains(&series), "{series}: {metrics}");
+    }
     app.stop().await.unwrap();
 }
 

@@ -1,6 +1,10 @@
 //! Logs: structured, to stderr. `RUST_LOG` chooses what, `--log-format` how.
 
+mod sampling;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use sampling::Sampling;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +21,21 @@ pub fn install(format: LogFormat, default_directives: &str) {
         EnvFilter::try_new(default_directives).unwrap_or_else(|_| EnvFilter::new("info"))
     });
     let registry = tracing_subscriber::registry().with(filter);
+    let sampling = Sampling::default();
     let installed = match format {
         LogFormat::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init()
+            let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+            registry.with(layer.with_filter(sampling.clone())).try_init()
         }
         LogFormat::Json => {
-            registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
+            let layer = fmt::layer().json().with_writer(std::io::stderr);
+            registry.with(layer.with_filter(sampling.clone())).try_init()
         }
     };
     // A test that installed its own subscriber keeps it.
-    drop(installed);
+    if installed.is_ok()
+        && let Err(error) = sampling.tell()
+    {
+        tracing::warn!(%error, "what is left out of the log is not counted in it");
+    }
 }
