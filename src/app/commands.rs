@@ -21,7 +21,7 @@ use crate::{
         AccountName, Attempt, Command, CommandReply, Operation, PlannedCall, ReplyStatus,
         VendorAnswer,
     },
-    kafka::{Headers, OutgoingRecord, PublishError, Publisher},
+    kafka::{Found, Headers, OutgoingRecord, PublishError, Publisher, TopicLookup},
     metrics::Metrics,
 };
 
@@ -72,13 +72,15 @@ impl Work<'_> {
         let Self {
             registry, encoders, publisher, api_client, partitions, metrics, readiness, ..
         } = self;
+        let known = self.config.topics.replies();
+        let lookup = TopicLookup::new(client_settings(self.config).admin(), &known);
         let deps = move || Deps {
             reads: Codec {
                 reader: CommandReader::new(registry.clone(), limits),
                 encoders: Arc::clone(&encoders),
             },
             calls: Client(Arc::clone(&api_client)),
-            replies: Records(publisher.clone()),
+            replies: Records { publisher: publisher.clone(), lookup: lookup.clone() },
             metrics: Arc::new(Counted {
                 metrics: metrics.clone(),
                 readiness: readiness.clone(),
@@ -277,8 +279,15 @@ pub(super) fn look_up_label(operation: Operation) -> &'static str {
     }
 }
 
+/// How long it may take to find out whether a reply topic exists.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
 /// `kafka` as the pipeline sees it.
-struct Records(Publisher);
+struct Records {
+    publisher: Publisher,
+    /// Topics that commands name are looked up first.
+    lookup: TopicLookup,
+}
 
 impl Replies for Records {
     async fn publish(
@@ -286,11 +295,15 @@ impl Replies for Records {
         record: OutgoingRecord,
         timeout: Duration,
     ) -> Result<(i32, i64), PublishError> {
-        self.0.publish(record, timeout).await
+        self.publisher.publish(record, timeout).await
+    }
+
+    async fn is_missing(&self, topic: &str) -> bool {
+        self.lookup.look(topic, LOOK_UP).await == Found::Missing
     }
 
     async fn flush(&self, timeout: Duration) {
-        if let Err(error) = self.0.flush(timeout).await {
+        if let Err(error) = self.publisher.flush(timeout).await {
             tracing::error!(%error, "the producer did not confirm everything");
         }
     }

@@ -280,6 +280,10 @@ impl Replies for World {
         self.replies.lock().unwrap().push(record);
         Ok((0, 0))
     }
+    async fn is_missing(&self, _topic: &str) -> bool {
+        false
+    }
+
     async fn flush(&self, _: Duration) {}
 }
 

@@ -117,6 +117,10 @@ pub trait Replies: Send + Sync + 'static {
         timeout: Duration,
     ) -> impl Future<Output = Result<(i32, i64), PublishError>> + Send;
 
+    /// Whether the brokers know of no such topic. `publish` is asked to write to none of these: a
+    /// producer does not forget a topic.
+    fn is_missing(&self, topic: &str) -> impl Future<Output = bool> + Send;
+
     /// Waits until everything queued is written or failed.
     fn flush(&self, timeout: Duration) -> impl Future<Output = ()> + Send;
 }

@@ -72,6 +72,12 @@ impl Posting<'_> {
                 replies::strip(&mut record);
             }
             let topic = record.topic.clone();
+            // Before its place in the queue is told of, behind which the next one of the key goes.
+            if topic != *default && deps.replies.is_missing(&topic).await {
+                destination = Destination::default_topic(default, missing(&topic));
+                deps.metrics.reply_diverted();
+                continue;
+            }
             let sent = publish(&deps.replies, record, settings, &mut queued).await;
             match sent {
                 Ok(()) => break,
@@ -99,8 +105,7 @@ impl Posting<'_> {
                     deps.metrics.reply_diverted();
                 }
                 Err(PublishError::UnknownTopic { .. }) if topic != *default => {
-                    let why = format!("the reply topic `{topic}` does not exist");
-                    destination = Destination::default_topic(default, why);
+                    destination = Destination::default_topic(default, missing(&topic));
                     deps.metrics.reply_diverted();
                 }
                 Err(PublishError::UnknownPartition { .. }) if destination.partition.is_some() => {
@@ -151,6 +156,10 @@ impl Posting<'_> {
         deps.metrics.dead_letter(&topic);
         Ok(())
     }
+}
+
+fn missing(topic: &str) -> String {
+    format!("the reply topic `{topic}` does not exist")
 }
 
 async fn publish<P: Replies>(

@@ -7,6 +7,7 @@ mod admin;
 mod client;
 mod headers;
 mod led_topic;
+mod lookup;
 mod properties;
 mod publisher;
 mod range;
@@ -20,6 +21,7 @@ pub use admin::{
 pub use client::{LoggingContext, create};
 pub use headers::{CloudEvent, Headers, ReadHeaders, TraceParent, printable};
 pub use led_topic::{LedTopic, Role, WriteError};
+pub use lookup::{Found, TopicLookup};
 pub use properties::{PropertyFault, PropertyOf, property_fault, property_names, try_settings};
 pub use publisher::{OutgoingRecord, PublishError, Publisher};
 pub use range::{PartitionBounds, RangeError, RangeReader};
