@@ -9,6 +9,7 @@ mod schemas;
 pub mod signals;
 mod token_topic;
 pub mod topics;
+mod try_account;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -31,6 +32,7 @@ use crate::{
 pub use accounts::Connected;
 pub use calls::{TokensUse, api_client};
 pub use schemas::{SchemasError, registry, registry_ids};
+pub use try_account::{Tried, try_account};
 
 /// How long one question to Kafka may take at start and for readiness.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use crate::{
     admin::Readiness,
     avro::{Encoders, Registry, Subject},
     config::{Config, TokenStore},
-    kafka::{ClusterUnreachable, Publisher, Topics},
+    kafka::{self, ClusterUnreachable, Publisher, Topics},
 };
 
 /// How long the start waits before it asks an absent Kafka or registry again.
@@ -93,6 +93,13 @@ async fn look_for_topics(
         let names = missing.into_iter().map(str::to_owned).collect();
         return Err(StartError::MissingTopics { names });
     }
+    if parts.commands && keeps_tokens(config) {
+        let (admin, topic) = (client_settings(config).admin(), config.topics.connector_tokens());
+        tokio::task::spawn_blocking(move || kafka::keeps_the_newest(&admin, &topic, KAFKA_TIMEOUT))
+            .await
+            .unwrap_or(Ok(()))
+            .map_err(StartError::Tokens)?;
+    }
     let commands = topics::command_topics(config);
     let found = commands.iter().filter_map(|topic| cluster.topics.get(topic));
     Ok(found.map(|facts| usize::try_from(facts.partitions).unwrap_or(0)).sum())
@@ -174,6 +181,11 @@ async fn patiently<T, F: Future<Output = Result<T, Attempt>>>(
     }
 }
 
+/// Whether renewed tokens are kept in their topic.
+fn keeps_tokens(config: &Config) -> bool {
+    config.tokens.store == TokenStore::Topic && config.tokens.key.is_some()
+}
+
 /// The topics this process works with.
 fn wanted_topics(config: &Config, parts: Parts) -> Vec<String> {
     let mut wanted = Vec::new();
@@ -188,7 +200,7 @@ fn wanted_topics(config: &Config, parts: Parts) -> Vec<String> {
             wanted.push(topic);
         }
         wanted.push(config.topics.replies());
-        if config.tokens.store == TokenStore::Topic && config.tokens.key.is_some() {
+        if keeps_tokens(config) {
             wanted.push(config.topics.connector_tokens());
         }
     }

@@ -33,8 +33,8 @@ pub enum Subcommand {
     Run(Run),
     /// Show everything at work in one process: nothing but this binary is needed
     Demo(Demo),
-    /// Check configuration, broker, topics, schemas, tokens and clocks
-    Check,
+    /// Check configuration, broker, topics, group, schemas, tokens, vendors and clocks
+    Check(Check),
     /// The topics the connector needs
     #[command(subcommand)]
     Topics(Topics),
@@ -111,6 +111,13 @@ pub enum Schemas {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Call no vendor; without it each account makes one signed look-up, which changes nothing
+    #[arg(long)]
+    pub no_calls: bool,
 }
 
 #[derive(Debug, Args)]

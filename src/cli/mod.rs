@@ -99,10 +99,10 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     match command {
         Subcommand::Run(only) => run::run(configured()?, &only),
         Subcommand::Demo(options) => demo::run(&options, output),
-        Subcommand::Check => {
+        Subcommand::Check(options) => {
             let loaded = config::load_from_process(config.as_deref())?;
             clients_can_be_made(&loaded.config)?;
-            check::run(loaded.config, &loaded.warnings, output)
+            check::run(loaded.config, &loaded.warnings, &options, output)
         }
         Subcommand::Topics(action) => topics::run(&configured()?, &action, output),
         Subcommand::Schemas(action) => match action {

@@ -38,6 +38,7 @@ use values::Values;
 use super::{
     ClientSettings, GroupProtocol, Headers,
     client::{LoggingContext, create},
+    inspect::keeps_the_newest,
 };
 
 /// How long one step of a write may take: the coordinator, the reading, the commit.
@@ -208,9 +209,12 @@ impl LedTopic {
         if !self.leads() {
             return Err(WriteError::NotLeader);
         }
-        let mut writer = locked(&self.shared.writer);
+        let shared = &self.shared;
+        let mut writer = locked(&shared.writer);
         if writer.is_none() {
-            *writer = Some(self.shared.take_over()?);
+            keeps_the_newest(&shared.reader, &shared.topic, STEP)
+                .map_err(|reason| shared.failed(&reason))?;
+            *writer = Some(shared.take_over()?);
         }
         Ok(())
     }

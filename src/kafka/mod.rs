@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod headers;
+mod inspect;
 mod led_topic;
 mod lookup;
 mod properties;
@@ -20,6 +21,9 @@ pub use admin::{
 };
 pub use client::{LoggingContext, create};
 pub use headers::{CloudEvent, Headers, ReadHeaders, TraceParent, printable};
+pub use inspect::{
+    Difference, GroupFacts, differences, group_facts, keeps_the_newest, topic_properties,
+};
 pub use led_topic::{LedTopic, Role, WriteError};
 pub use lookup::{Found, TopicLookup};
 pub use properties::{PropertyFault, PropertyOf, property_fault, property_names, try_settings};

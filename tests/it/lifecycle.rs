@@ -1,6 +1,7 @@
 //! The program itself: its beginning, its commands, its end.
 
 mod accounts;
+mod check;
 mod commands;
 mod ends;
 mod schemas;
@@ -14,6 +15,7 @@ pub(crate) fn register(suite: &mut Suite) {
     commands::register(suite);
     ends::register(suite);
     schemas::register(suite);
+    check::register(suite);
     secrets::register(suite);
     sign::register(suite);
 }

@@ -22,11 +22,11 @@ use rdkafka::{
 };
 
 mod admin;
-mod groups;
+mod configs;
 mod topics;
 
 pub use admin::has_controller;
-pub use groups::describe_group_configs;
+pub use configs::{Properties, describe_group_configs, describe_topic_configs};
 pub use topics::{DescribedTopic, describe_topics};
 
 /// A header as it is on the wire, but for a name with a NUL: librdkafka ends it there.

@@ -1,17 +1,16 @@
 //! `check`: is everything there that `run` needs? Says what is wrong and how to mend it.
 
+mod kafka;
+mod vendors;
+
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
-
-use super::{CliError, Output, runtime};
+use super::{CliError, Output, args, runtime};
 use crate::{
     api_client::TokenStatus,
-    app::{self, TokensUse, accounts, topics},
+    app::{self, accounts, topics},
     avro::State,
     config::{self, Config},
-    kafka::Topics,
-    metrics::Metrics,
     webhooks::spool::{self, Contents, Found},
 };
 
@@ -38,7 +37,12 @@ impl Report<'_> {
     }
 }
 
-pub(super) fn run(config: Config, warnings: &[String], output: &Output) -> Result<(), CliError> {
+pub(super) fn run(
+    config: Config,
+    warnings: &[String],
+    options: &args::Check,
+    output: &Output,
+) -> Result<(), CliError> {
     let mut report = Report { output, broken: Vec::new() };
     report.good("configuration", counted(config.accounts.len(), "account"));
     for warning in warnings {
@@ -51,13 +55,13 @@ pub(super) fn run(config: Config, warnings: &[String], output: &Output) -> Resul
             return finish(report);
         }
     };
-    kafka(&config, &mut report);
+    kafka::check(&config, &mut report);
     if let Some(configured) = &config.ingress.spool {
         spool(configured, &mut report);
     }
     runtime()?.block_on(async {
         registry(&config, &mut report).await;
-        vendors(&config, &connected, &mut report).await
+        vendors::check(&config, &connected, !options.no_calls, &mut report).await
     })?;
     finish(report)
 }
@@ -71,28 +75,6 @@ fn finish(report: Report<'_>) -> Result<(), CliError> {
     names.dedup();
     report.output.line(format_args!("broken: {}", names.join(", ")));
     Err(CliError::Said)
-}
-
-fn kafka(config: &Config, report: &mut Report<'_>) {
-    let client = app::client_settings(config).admin();
-    let cluster = match Topics::fetch(&client, TIMEOUT) {
-        Ok(cluster) => cluster,
-        Err(error) => return report.bad("broker", error),
-    };
-    report.good("broker", counted(usize::try_from(cluster.brokers).unwrap_or(0), "broker"));
-    let wanted = topics::all(config, 1, 1);
-    let missing = cluster.missing(wanted.iter().map(|topic| topic.name.as_str()));
-    if missing.is_empty() {
-        return report.good("topics", format_args!("all {} are there", wanted.len()));
-    }
-    report.bad(
-        "topics",
-        format_args!(
-            "{} are missing: {}; create them with `wms-connector topics apply`",
-            missing.len(),
-            missing.join(", ")
-        ),
-    );
 }
 
 fn spool(configured: &config::Spool, report: &mut Report<'_>) {
@@ -156,48 +138,6 @@ async fn registry(config: &Config, report: &mut Report<'_>) {
     } else {
         report.good("schemas", format_args!("all {present} are registered"));
     }
-}
-
-async fn vendors(
-    config: &Config,
-    connected: &std::collections::BTreeMap<crate::domain::AccountName, app::Connected>,
-    report: &mut Report<'_>,
-) -> Result<(), CliError> {
-    let metrics = Metrics::new().map_err(CliError::failed)?;
-    let tasks = TaskTracker::new();
-    let client = match app::api_client(config, connected, &metrics, &tasks, TokensUse::Look) {
-        Ok(client) => client,
-        Err(error) => {
-            report.bad("calls", error);
-            return Ok(());
-        }
-    };
-    for (name, account) in connected {
-        let forms = account.vendor.signature_forms().join(", ");
-        report.good("signature", format_args!("{name}: accepted forms: {forms}"));
-        if account.vendor.tokens().is_none() {
-            continue;
-        }
-        match client.check_tokens(name).await {
-            Ok(()) => {
-                let statuses = client.token_statuses();
-                let status = statuses.into_iter().find(|(account, _)| account == name);
-                report.good("tokens", format_args!("{name}: {}", said(status.map(|(_, s)| s))));
-            }
-            Err(error) => report.bad("tokens", format_args!("{name}: {error}")),
-        }
-        if let Some(offset) = client.clock_offset(name) {
-            let text = format!("{name}: the vendor's clock is {offset:#} from ours");
-            if offset.unsigned_abs() > Duration::from_secs(60) {
-                report.bad("clock", text);
-            } else {
-                report.good("clock", text);
-            }
-        }
-    }
-    tasks.close();
-    tasks.wait().await;
-    Ok(())
 }
 
 /// When something has to be done about an account's tokens, in words.
