@@ -73,9 +73,12 @@ async fn the_same_document_again(env: &TestEnv) {
 async fn another_document_under_the_same_number(env: &TestEnv) {
     let desk = Desk::open(env).await;
     let [jo, ja, qo, qa] = samples::all("N");
+    let small = samples::small_asn("N-lines");
     let cases = [
         (jo.clone(), jo.with("/platformOrderNumber", "P-2"), "platformOrderNumber"),
         (ja.clone(), ja.with("/trackingNumbers", json!(["T-9"])), "trackingNumbers"),
+        (small.clone(), small.clone().with("/lines/0/quantity", 99), "lines: asked"),
+        (small.clone(), small.with("/lines/0/sku", "OTHER"), "lines: asked"),
         (qo.clone(), qo.clone().with("/lines/0/quantity", 3), "lines[0].quantity"),
         (qo.clone(), qo.with("/recipient/city", "Leeds"), "recipient.city"),
         (qa.clone(), qa.with("/warehouse", "best warehouse（测试用）"), "warehouse"),

@@ -1,6 +1,6 @@
 //! What the vendor's answers mean. The body decides first: JFWMS refuses with HTTP 200.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value, value::RawValue};
 
@@ -249,18 +249,20 @@ fn found(vendor: &Jfwms, command: &Command, mut details: Details) -> LookUp {
         let effect = Effect::None;
         return LookUp::Failed(Verdict::Transient { effect, retry_after: None, details });
     };
-    // What is compared is what was sent, vendor fields included. Neither recipient nor lines
-    // come back (order/get), so they cannot be.
-    let (own_number, asked, pairs): (_, _, &[_]) = match command {
-        Command::CreateOrder(command) => ("orderNo", order::body(command), &ORDER_FIELDS),
-        Command::CancelOrder(command) => ("orderNo", only_number(&command.order_number), &[NUMBER]),
+    // What is compared is what was sent, vendor fields included, wherever it comes back under the name
+    // under which it was sent. No recipient does.
+    let (own_number, asked, pairs, quantity): (_, _, &[_], _) = match command {
+        Command::CreateOrder(command) => ("orderNo", order::body(command), &ORDER_FIELDS, "num"),
+        Command::CancelOrder(command) => {
+            ("orderNo", only_number(&command.order_number), &[NUMBER], "num")
+        }
         Command::CreateAsn(command) => {
-            ("inboundNo", asn::body(command, vendor.timezone()), &ASN_FIELDS)
+            ("inboundNo", asn::body(command, vendor.timezone()), &ASN_FIELDS, "count")
         }
         Command::CancelAsn(command) => {
-            ("inboundNo", only_number(&command.asn_number), &[ASN_NUMBER])
+            ("inboundNo", only_number(&command.asn_number), &[ASN_NUMBER], "count")
         }
-        Command::Call(_) => ("", Map::new(), &[]),
+        Command::Call(_) => ("", Map::new(), &[], ""),
     };
     let (mut compared, mut differences) = (Vec::new(), Vec::new());
     for (vendor_name, field) in pairs {
@@ -271,6 +273,15 @@ fn found(vendor: &Jfwms, command: &Command, mut details: Details) -> LookUp {
         compared.push(*field);
         if asked != found {
             differences.push(format!("{field}: asked \"{asked}\", found \"{found}\""));
+        }
+    }
+    let lines = document.get(LINES).and_then(|raw| serde_json::from_str(raw).ok());
+    let lines = lines.as_ref().and_then(|lines| quantities(lines, quantity));
+    let asked_lines = asked.get(LINES).and_then(|lines| quantities(lines, quantity));
+    if let (Some(asked), Some(found)) = (asked_lines, lines) {
+        compared.push("lines");
+        if asked != found {
+            differences.push(format!("lines: asked {}, found {}", listed(&asked), listed(&found)));
         }
     }
     details.vendor_reference = text_of(&document, own_number);
@@ -300,7 +311,40 @@ const ORDER_FIELDS: [Pair; 3] = [
 ];
 /// What `/api/inbound/get` returns is documented nowhere: what it happens to return under the
 /// names of the request is compared, and nothing is required.
-const ASN_FIELDS: [Pair; 2] = [ASN_NUMBER, ("trackingNo", "trackingNumbers")];
+///
+/// `expectedTime` and `remark` are not: in which form a time comes back, and who else writes a remark,
+/// is documented nowhere, and a difference that is none would tell the sender that it was refused.
+const ASN_FIELDS: [Pair; 4] = [
+    ASN_NUMBER,
+    ("trackingNo", "trackingNumbers"),
+    ("warehouse", "warehouse"),
+    ("receiptType", "packing"),
+];
+
+/// The lines of a document, in what is sent.
+const LINES: &str = "skuList";
+/// So many SKUs stand in a message.
+const LISTED: usize = 5;
+
+/// How much of each SKU; `None` where these are no such lines.
+fn quantities(lines: &Value, quantity: &str) -> Option<BTreeMap<String, i128>> {
+    let mut all = BTreeMap::new();
+    for line in lines.as_array()? {
+        let sku = as_text(line.get("sku")?)?;
+        let count = as_text(line.get(quantity)?).as_deref().and_then(whole)?;
+        *all.entry(sku).or_default() += i128::from(count);
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+fn listed(quantities: &BTreeMap<String, i128>) -> String {
+    let mut text: Vec<String> =
+        quantities.iter().take(LISTED).map(|(sku, count)| format!("{sku} x {count}")).collect();
+    if let Some(more @ 1..) = quantities.len().checked_sub(LISTED) {
+        text.push(format!("{more} more"));
+    }
+    text.join(", ")
+}
 
 fn only_number(number: &str) -> Map<String, Value> {
     Map::from_iter([("erpNo".to_owned(), Value::from(number))])
