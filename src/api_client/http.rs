@@ -11,7 +11,9 @@ use std::{error::Error as _, fmt, time::Duration};
 use jiff::Timestamp;
 use reqwest::{
     Client, Method as HttpMethod, RequestBuilder, Response, Url,
-    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{
+        CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    },
     multipart::Form,
 };
 
@@ -20,7 +22,10 @@ use super::{
     errors::{InvalidBaseUrl, SetupError},
     http_date,
 };
-use crate::domain::{Body, Method, PlannedCall, VendorAnswer};
+use crate::domain::{
+    Body, Method, PlannedCall, VendorAnswer,
+    encoding::{self, Encoding, NotDecoded},
+};
 
 /// Vendors close idle connections when they like, and a request that meets such a closing cannot
 /// be told from one that was delivered. So ours are closed first; Tomcat's default is 20 s.
@@ -133,8 +138,21 @@ impl Transport {
         let date = header(response.headers(), DATE).and_then(http_date::parse_date);
         let retry_after = header(response.headers(), RETRY_AFTER)
             .and_then(|text| http_date::parse_retry_after(text, date.unwrap_or(answered_at)));
+        let content_type = header(response.headers(), CONTENT_TYPE).map(str::to_owned);
+        let encodings = response.headers().get_all(CONTENT_ENCODING).iter();
+        let named = encoding::named(encodings.map(|value| value.to_str().unwrap_or("?")));
         let body = self.body(response, timeout).await?;
-        let answer = VendorAnswer { status, retry_after, date, body };
+        // Not asked for, and sent all the same by some gateways. What cannot be unpacked is judged as
+        // it is, by its status.
+        let body = match encoding::found(named.unwrap_or(Encoding::Identity), &body) {
+            Encoding::Identity => body,
+            packed => match encoding::decoded(packed, &body, self.max_body, |_| true) {
+                Ok(body) => body,
+                Err(NotDecoded::TooLarge) => return Err(TransportError::TooLarge),
+                Err(NotDecoded::Broken | NotDecoded::NoRoom) => body,
+            },
+        };
+        let answer = VendorAnswer { status, retry_after, date, content_type, body };
         Ok(Exchange { answer, sent_at, answered_at })
     }
 

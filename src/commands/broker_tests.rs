@@ -248,9 +248,13 @@ impl Calls for World {
         }
         self.now.fetch_sub(1, Ordering::SeqCst);
         match does {
-            Does::Answers(status) => {
-                Ok(VendorAnswer { status, retry_after: None, date: None, body: Vec::new() })
-            }
+            Does::Answers(status) => Ok(VendorAnswer {
+                status,
+                retry_after: None,
+                date: None,
+                content_type: None,
+                body: Vec::new(),
+            }),
             Does::NeverAnswers | Does::Hangs => Err(SendFailure::NoAnswer("cut".to_owned())),
         }
     }

@@ -78,6 +78,9 @@ pub struct VendorAnswer {
     pub retry_after: Option<Duration>,
     /// The vendor's clock, from the `Date` header.
     pub date: Option<Timestamp>,
+    /// `Content-Type`, as it was sent.
+    pub content_type: Option<String>,
+    /// Decompressed.
     pub body: Vec<u8>,
 }
 
@@ -86,6 +89,23 @@ impl VendorAnswer {
     pub fn text(&self) -> Option<&str> {
         let text = std::str::from_utf8(&self.body).ok()?;
         Some(text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+
+    /// Why a body that is not the vendor's answer cannot be read as one; nothing of it is repeated.
+    pub fn unreadable(&self, vendor: &str) -> String {
+        let content_type: String = match &self.content_type {
+            Some(text) => text.chars().filter(|c| !c.is_control()).take(64).collect(),
+            None => "none".to_owned(),
+        };
+        let reason = match self.text().map(str::trim_start) {
+            _ if self.body.is_empty() => "the body is empty",
+            None => "the body is not UTF-8",
+            Some(text) if text.starts_with('<') => "the body is HTML or XML",
+            Some(text) if !text.starts_with('{') => "the body is no JSON object",
+            Some(_) => "the body is no whole JSON object of its kind",
+        };
+        let status = self.status;
+        format!("HTTP {status}, content type {content_type}, without {vendor}'s answer: {reason}")
     }
 }
 
@@ -205,4 +225,33 @@ pub enum LookUp {
     Ambiguous(Details),
     /// The look-up itself was refused or failed.
     Failed(Verdict),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_read_says_why() {
+        let unreadable = |content_type: Option<&str>, body: &[u8]| {
+            let content_type = content_type.map(str::to_owned);
+            let body = body.to_vec();
+            VendorAnswer { status: 200, retry_after: None, date: None, content_type, body }
+                .unreadable("JFWMS")
+        };
+        for (body, reason) in [
+            (&b""[..], "empty"),
+            (b"\xff\xfe", "not UTF-8"),
+            (b"\n<html>secret</html>", "HTML"),
+            (b"secret", "no JSON object"),
+            (b"[1]", "no JSON object"),
+            (b"{\"code\":", "no whole JSON object"),
+        ] {
+            let told = unreadable(Some("text/html;charset=utf-8"), body);
+            assert!(told.contains(reason) && !told.contains("secret"), "{told}");
+            assert!(told.starts_with("HTTP 200, content type text/html;charset=utf-8, "), "{told}");
+        }
+        assert!(unreadable(None, b"").contains("content type none"));
+        assert!(unreadable(Some(&"x".repeat(1_000)), b"").len() < 200);
+    }
 }

@@ -271,3 +271,46 @@ async fn calls_that_are_given_up_while_they_wait_leave_the_limit_as_it_was() {
     assert!((&mut next).now_or_never().is_none());
     assert_eq!(seen.count("POST"), 2);
 }
+
+/// Some gateways pack what nobody asked them to, with the header or without.
+#[tokio::test]
+async fn a_packed_answer_is_read_within_the_limit() {
+    use std::io::Write as _;
+    let gzip = |text: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    };
+    let zlib = |text: &[u8]| {
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    };
+    let text = br#"{"code":0}"#;
+    let answers = [
+        (gzip(text), "content-encoding: gzip\r\n"),
+        (gzip(text), ""),
+        (zlib(text), "content-encoding: deflate\r\n"),
+        (text.to_vec(), "content-encoding: gzip\r\n"),
+        (gzip(&[b' '; 100_000]), "content-encoding: gzip\r\n"),
+    ];
+    let count = answers.len();
+    let (base, _) = serve(move |number, _| {
+        let (body, header) = answers[number].clone();
+        Box::pin(async move {
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\n{header}content-length: {length}\r\n\r\n");
+            (Some([head.into_bytes(), body].concat()), false)
+        })
+    })
+    .await;
+    let settings = ApiClientSettings { max_body: 50_000, ..ApiClientSettings::default() };
+    let (client, _) = client(&base, settings);
+    for number in 0..count - 1 {
+        let sent = client.send(&account(), create(), json, soon()).await.unwrap();
+        assert_eq!(sent.answer.body, text, "{number}");
+        client.report(&sent, Report::Succeeded);
+    }
+    let error = client.send(&account(), create(), json, soon()).await.unwrap_err();
+    assert!(matches!(error, SendError::BodyTooLarge), "{error:?}");
+}

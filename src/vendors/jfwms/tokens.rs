@@ -174,7 +174,13 @@ mod tests {
     }
 
     fn answer(status: u16, body: &str) -> VendorAnswer {
-        VendorAnswer { status, retry_after: None, date: None, body: body.into() }
+        VendorAnswer {
+            status,
+            retry_after: None,
+            date: None,
+            content_type: None,
+            body: body.into(),
+        }
     }
 
     fn previous() -> Tokens {

@@ -109,7 +109,13 @@ mod tests {
     use super::*;
 
     fn read_bytes(body: &[u8]) -> Reading {
-        read(&VendorAnswer { status: 200, retry_after: None, date: None, body: body.to_vec() })
+        read(&VendorAnswer {
+            status: 200,
+            retry_after: None,
+            date: None,
+            content_type: None,
+            body: body.to_vec(),
+        })
     }
 
     /// Zero is success however it is written, in both envelopes; nothing else is.

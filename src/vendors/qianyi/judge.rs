@@ -63,10 +63,8 @@ pub(super) fn classify(
     let retry_after = answer.retry_after;
     let reading = answer::read(answer);
     let throttled = answer.status == 429 || (answer.status == 503 && retry_after.is_some());
-    let unsaid = || Details {
-        vendor_message: Some(format!("HTTP {} without Qianyi's answer", answer.status)),
-        ..Details::default()
-    };
+    let unsaid =
+        || Details { vendor_message: Some(answer.unreadable("Qianyi")), ..Details::default() };
     let verdict = match (reading, answer.status) {
         // What a throttled call is answered is not documented; the status is plain.
         (Reading::Failure(failure), _) if throttled => {

@@ -14,7 +14,13 @@ use crate::{
 };
 
 fn answer(status: u16, body: &str) -> VendorAnswer {
-    VendorAnswer { status, retry_after: None, date: None, body: body.as_bytes().to_vec() }
+    VendorAnswer {
+        status,
+        retry_after: None,
+        date: None,
+        content_type: None,
+        body: body.as_bytes().to_vec(),
+    }
 }
 
 /// An inner envelope inside an outer success.

@@ -77,7 +77,8 @@ pub(in super::super) fn judge(command: &Command, answer: &VendorAnswer) -> Verdi
 
 fn verdict(asked: Asked<'_>, answer: &VendorAnswer) -> Verdict {
     let Some(envelope) = Envelope::read(answer) else {
-        return by_status(asked, answer, Details::default());
+        let vendor_message = Some(answer.unreadable("JFWMS"));
+        return by_status(asked, answer, Details { vendor_message, ..Details::default() });
     };
     let known = envelope.known();
     let succeeded = (200..300).contains(&answer.status);

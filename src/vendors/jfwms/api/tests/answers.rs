@@ -18,6 +18,7 @@ fn answer(status: u16, retry_after: Option<u64>, body: &str) -> VendorAnswer {
         status,
         retry_after: retry_after.map(Duration::from_secs),
         date: None,
+        content_type: None,
         body: body.into(),
     }
 }
