@@ -10,13 +10,19 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, StatusCode, Url, header};
+use reqwest::{
+    Certificate, Client, Identity, Method, Request, RequestBuilder, Response, StatusCode, Url,
+    header,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::shape::Shape;
-use crate::domain::Secret;
+use crate::domain::{
+    Secret,
+    encoding::{self, Encoding},
+};
 
 mod check;
 
@@ -24,6 +30,8 @@ pub use check::{State, Subject, SubjectState};
 
 /// No schema we know of comes near; a registry that sends more is not one.
 const MAX_ANSWER: usize = 4 << 20;
+/// Redirects followed, one after the other.
+const MAX_REDIRECTS: usize = 3;
 /// Writer schemas kept; one producer with a new schema per record must not fill the memory.
 const MAX_CACHED: usize = 1_000;
 /// The registry's own media type; Apicurio accepts it too.
@@ -183,7 +191,8 @@ impl Registry {
         let mut client = Client::builder()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
-            // A redirect could carry the credentials to another host.
+            // By itself the client would make a GET of a POST, and could carry the credentials to another
+            // host: see `follow`.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
         if let Some(pem) = &settings.ca_pem {
@@ -311,20 +320,60 @@ impl Registry {
         request
     }
 
+    /// Sends a request where the registry has moved to, within its own host: the same request, with its
+    /// method and body.
+    async fn follow(&self, request: Request) -> Result<Response, RegistryError> {
+        let mut url = request.url().clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let Some(mut next) = request.try_clone() else { break };
+            *next.url_mut() = url.clone();
+            let answer = self.inner.client.execute(next).await;
+            let answer = answer.map_err(|e| RegistryError::Unavailable(reason(e)))?;
+            let status = answer.status();
+            if !status.is_redirection() || status == StatusCode::SEE_OTHER {
+                return Ok(answer);
+            }
+            let location = answer.headers().get(header::LOCATION);
+            let location = location.and_then(|value| value.to_str().ok());
+            let Some(to) = location.and_then(|location| url.join(location).ok()) else {
+                return Ok(answer);
+            };
+            if to.origin() != url.origin() {
+                let status = status.as_u16();
+                let to = to.origin().ascii_serialization();
+                let message = format!(
+                    "it is redirected to {to}, which is another host, port or scheme; set \
+                     `schema_registry.url` to that address if it is the registry's"
+                );
+                return Err(RegistryError::Refused { status, message });
+            }
+            url = to;
+        }
+        Err(RegistryError::Unavailable("it is redirected without end".to_owned()))
+    }
+
     async fn ask<T: for<'de> Deserialize<'de>>(
         &self,
         request: RequestBuilder,
         what: impl Fn() -> String,
     ) -> Result<T, RegistryError> {
         let unavailable = |e: reqwest::Error| RegistryError::Unavailable(reason(e));
-        let mut answer = request.send().await.map_err(unavailable)?;
+        let mut answer = self.follow(request.build().map_err(unavailable)?).await?;
         let status = answer.status();
+        let named = answer.headers().get_all(header::CONTENT_ENCODING).iter();
+        let named = encoding::named(named.map(|value| value.to_str().unwrap_or("?")));
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_ANSWER {
                 return Err(RegistryError::Unavailable("its answer has no end".into()));
             }
+        }
+        // Not asked for, and sent all the same by some gateways.
+        let packed = encoding::found(named.unwrap_or(Encoding::Identity), &body);
+        if packed != Encoding::Identity {
+            body = encoding::decoded(packed, &body, MAX_ANSWER, |_| true)
+                .map_err(|error| RegistryError::Unavailable(error.to_string()))?;
         }
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| {

@@ -2,9 +2,9 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State as Shared},
+    extract::{Request as Received, State as Shared},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use serde_json::json;
 use tokio_util::task::TaskTracker;
@@ -51,8 +51,8 @@ impl Script {
 async fn answer(
     Shared(script): Shared<Arc<Script>>,
     headers: HeaderMap,
-    request: Request,
-) -> Response {
+    request: Received,
+) -> axum::response::Response {
     let target = request.uri().to_string();
     let path = target.strip_prefix("/apis/ccompat/v7").unwrap_or(&target).to_owned();
     script.heard.lock().unwrap().push(format!("{} {path}", request.method()));
@@ -306,4 +306,58 @@ async fn commands_are_read_by_id_and_by_guid() {
     // A registry without GUIDs answers 404 in its own words: waiting would never end.
     let unknown = read(Some(&unknown_guid), &avro[5..]).await;
     assert!(matches!(unknown, Err(ReadError::Unreadable { .. })), "{unknown:?}");
+}
+
+/// A registry that has moved on its own host is found with method and body; one elsewhere is named and
+/// never sent the credentials.
+#[tokio::test]
+async fn a_redirect_is_followed_on_its_own_host_alone() {
+    use axum::http::header;
+
+    let elsewhere = Script::default();
+    let (other, heard) = elsewhere.serve().await;
+    let router = Router::new().fallback(move |request: Received| async move {
+        let path = request.uri().path().to_owned();
+        let moved =
+            |to: String| (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response();
+        match path.as_str() {
+            "/old/subjects/a" => moved("/new/subjects/a".to_owned()),
+            "/old/subjects/b" => moved(format!("http://{other}/new/subjects/b?token=hidden")),
+            "/old/subjects/c" => moved("/old/subjects/c".to_owned()),
+            "/new/subjects/a" if request.method() == "POST" => {
+                let body = axum::body::to_bytes(request.into_body(), 1_000).await.unwrap();
+                assert!(String::from_utf8_lossy(&body).contains("schema"));
+                json!({"id": 7}).to_string().into_response()
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
+    let registry = Registry::new(RegistrySettings::new(format!("http://{address}/old/"))).unwrap();
+    assert_eq!(registry.look_up("a", "{}").await.unwrap(), Some(7));
+    let error = registry.look_up("b", "{}").await.unwrap_err().to_string();
+    assert!(error.contains(&other.to_string()) && error.contains("schema_registry.url"), "{error}");
+    assert!(!error.contains("hidden"), "{error}");
+    assert!(heard.heard.lock().unwrap().is_empty());
+    let error = registry.look_up("c", "{}").await.unwrap_err().to_string();
+    assert!(error.contains("without end"), "{error}");
+}
+
+#[tokio::test]
+async fn a_packed_answer_is_read() {
+    use std::io::Write as _;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(json!({"id": 7}).to_string().as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    let router = Router::new().fallback(move || {
+        let packed = packed.clone();
+        async move { ([("content-encoding", "gzip")], packed) }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
+    let registry = Registry::new(RegistrySettings::new(format!("http://{address}/"))).unwrap();
+    assert_eq!(registry.look_up("a", "{}").await.unwrap(), Some(7));
 }
