@@ -9,7 +9,7 @@ use super::{
     json::{Json, shorten},
     shape::{Type, Unit},
 };
-use crate::domain::command::Decimal;
+use crate::domain::{command::Decimal, whole};
 
 /// No decimal(18,4) is longer, written in any sensible way; and reading a number of a million
 /// digits is work.
@@ -66,7 +66,8 @@ pub(crate) fn from_json(simple: &Type, json: Json<'_>) -> Result<Value, String> 
         (Type::Boolean, Json::Boolean(value)) => Ok(Value::Bool(value)),
         (Type::String, Json::String(text)) => Ok(Value::String(text)),
         (Type::Int | Type::Long, Json::Number(text)) => {
-            let number = text.parse::<i64>().ok();
+            // A sender that has only floating-point numbers writes 2.0.
+            let number = plain_whole(text);
             let fits = number
                 .filter(|number| matches!(simple, Type::Long) || i32::try_from(*number).is_ok());
             fits.map(Value::from).map_or_else(|| wrong(&shorten(text)), Ok)
@@ -77,10 +78,13 @@ pub(crate) fn from_json(simple: &Type, json: Json<'_>) -> Result<Value, String> 
         (Type::Decimal { .. }, Json::String(text)) => {
             decimal(&text).map_or_else(|| wrong("another text"), Ok)
         }
-        (Type::Timestamp(_), Json::Number(text)) => {
-            let moment = text.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-            moment.map(millis).map_or_else(|| wrong(&shorten(text)), Ok)
-        }
+        (Type::Timestamp(_), Json::Number(text)) => match plain_whole(text) {
+            Some(ms) if are_seconds(ms) => Err(SECONDS.to_owned()),
+            ms => {
+                let moment = ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+                moment.map(millis).map_or_else(|| wrong(&shorten(text)), Ok)
+            }
+        },
         (Type::Timestamp(_), Json::String(text)) => {
             rfc3339(&text).map(millis).map_or_else(|| wrong("another text"), Ok)
         }
@@ -128,6 +132,13 @@ pub(crate) fn from_avro(simple: &Type, datum: Datum<'_>) -> Result<Value, String
             Err(_) => wrong("a larger number"),
         },
         (Type::Long, Datum::Long(number)) => Ok(Value::from(number)),
+        // A writer that has only floating-point numbers; exact as long as it is below 2^53.
+        (Type::Int | Type::Long, Datum::Double(number)) => match exact(number) {
+            Some(number) if matches!(simple, Type::Long) || i32::try_from(number).is_ok() => {
+                Ok(Value::from(number))
+            }
+            Some(_) | None => wrong("a floating-point number"),
+        },
         (Type::Bytes, Datum::Bytes(bytes)) => Ok(Value::from(STANDARD.encode(bytes))),
         (Type::Bytes, Datum::Text(text)) => Ok(Value::from(STANDARD.encode(text))),
         (Type::Decimal { .. }, Datum::Decimal(text)) => {
@@ -143,6 +154,11 @@ pub(crate) fn from_avro(simple: &Type, datum: Datum<'_>) -> Result<Value, String
             Some(date) => Ok(Value::from(date.to_string())),
             None => wrong("a date out of range"),
         },
+        (Type::Timestamp(_), Datum::Timestamp(value, Unit::Millis) | Datum::Long(value))
+            if are_seconds(value) =>
+        {
+            Err(SECONDS.to_owned())
+        }
         (Type::Timestamp(_), Datum::Timestamp(value, unit)) => {
             moment(value, unit).map(millis).map_or_else(|| wrong("a moment out of range"), Ok)
         }
@@ -164,6 +180,22 @@ pub(crate) fn from_avro(simple: &Type, datum: Datum<'_>) -> Result<Value, String
     }
 }
 
+/// What a moment in seconds is told: in milliseconds it would lie in the first months of 1970, and a
+/// command that expires there is never carried out.
+const SECONDS: &str = "this looks like seconds since the epoch: give milliseconds, or RFC 3339 text \
+     (2026-01-31T08:00:00Z)";
+
+/// 2001 to 2286 in seconds.
+fn are_seconds(value: i64) -> bool {
+    (1_000_000_000..10_000_000_000).contains(&value)
+}
+
+/// A whole number that a double holds exactly.
+fn exact(number: f64) -> Option<i64> {
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() < LARGEST).then_some(number as i64)
+}
+
 /// Whether an Avro value is what it would be had nobody set it.
 pub(crate) fn is_unset(datum: &Datum<'_>, default: Option<&Value>) -> bool {
     match datum {
@@ -181,6 +213,11 @@ pub(crate) fn is_unset(datum: &Datum<'_>, default: Option<&Value>) -> bool {
         | Datum::LocalTimestamp(..)
         | Datum::Record(..) => false,
     }
+}
+
+/// A whole number without an exponent: `2`, `2.0`.
+fn plain_whole(text: &str) -> Option<i64> {
+    whole(text).filter(|_| !text.contains(['e', 'E']))
 }
 
 /// An exact decimal from the text of a JSON number.

@@ -132,16 +132,23 @@ impl<'s> Walker<'s> {
         }
     }
 
+    fn may_be_null(&self, id: TypeId) -> bool {
+        match self.shape.get(id) {
+            Type::Null => true,
+            Type::Union(variants) => {
+                variants.iter().any(|id| matches!(self.shape.get(*id), Type::Null))
+            }
+            _ => false,
+        }
+    }
+
     fn nullable(
         &mut self,
         variants: &'s [TypeId],
         source: Source<'_>,
         path: &Path<'_>,
     ) -> Result<Value, Problem> {
-        let is_null = match &source {
-            Source::Json(raw) => raw.get() == "null",
-            Source::Avro(datum) => *datum == Datum::Null,
-        };
+        let is_null = is_null(&source);
         let shape = self.shape;
         let mut others =
             variants.iter().copied().filter(|id| !matches!(shape.get(*id), Type::Null));
@@ -183,6 +190,11 @@ impl<'s> Walker<'s> {
                 )));
             }
         };
+        if matches!(path, Path::Root)
+            && let Some(problem) = wrapped(record, &given)
+        {
+            return Err(problem);
+        }
         if let Some((name, _)) =
             given.iter().find(|(name, _)| record.fields.iter().all(|field| field.name != *name))
         {
@@ -194,6 +206,12 @@ impl<'s> Walker<'s> {
             let source =
                 given.iter_mut().find(|(name, _)| *name == field.name).and_then(|(_, s)| s.take());
             let value = match (source, &field.default) {
+                // Many senders write every field. What has a default and may not be null is not set.
+                (Some(source), Some(default))
+                    if is_null(&source) && !self.may_be_null(field.type_id) =>
+                {
+                    default.clone()
+                }
                 (Some(source), _) => self.field(record, field, source, &path)?,
                 (None, Some(default)) => default.clone(),
                 (None, None) => return Err(path.problem("it is missing and has no default")),
@@ -356,6 +374,39 @@ impl<'s> Walker<'s> {
         json::open_all(raw, &mut self.values).map_err(|e| path.problem(e))?;
         take(raw).map_err(|e| path.problem(e))
     }
+}
+
+fn is_null(source: &Source<'_>) -> bool {
+    match source {
+        Source::Json(raw) => raw.get() == "null",
+        Source::Avro(datum) => *datum == Datum::Null,
+    }
+}
+
+/// What a value is that holds the command inside something else.
+fn wrapped(record: &Record, given: &[(String, Option<Source<'_>>)]) -> Option<Problem> {
+    let ours = |name: &str| record.fields.iter().any(|field| field.name == name);
+    let has = |name: &str| !ours(name) && given.iter().any(|(given, _)| given == name);
+    let (what, mend) = if has("specversion") && (has("data") || has("data_base64")) {
+        (
+            "a CloudEvent in structured mode",
+            "send it in binary mode: its `data` as the record's value, its attributes as headers (`ce_…`)",
+        )
+    } else if has("schema") && has("payload") {
+        (
+            "Kafka Connect's JSON envelope",
+            "set `value.converter.schemas.enable=false`, or send its `payload` alone",
+        )
+    } else if has("op") && (has("after") || has("before")) {
+        (
+            "a change event of Debezium",
+            "unwrap it (`ExtractNewRecordState`), and send the command alone",
+        )
+    } else {
+        return None;
+    };
+    let message = format!("the value is {what}, not the command {}: {mend}", record.short_name());
+    Some(Problem { path: None, message })
 }
 
 fn unknown(record: &Record, name: &str, path: &Path<'_>) -> Problem {

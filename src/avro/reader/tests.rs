@@ -89,7 +89,7 @@ fn a_senders_mistake_is_named_with_its_path() {
         (order_with("\"SO-1\"", "{\"string\":\"x\"}"), "orderNumber", "no Avro union tags"),
         (order_with("\"quantity\": 2", "\"quantity\": 0"), "lines[0].quantity", "at least 1"),
         (order_with("\"quantity\": 2", "\"quantity\": \"2\""), "lines[0].quantity", "whole number"),
-        (order_with("\"quantity\": 2", "\"quantity\": 2.0"), "lines[0].quantity", "got 2.0"),
+        (order_with("\"quantity\": 2", "\"quantity\": 2.5"), "lines[0].quantity", "got 2.5"),
         (
             order_with("\"quantity\": 2", "\"quantity\": 9223372036854775808"),
             "lines[0].quantity",
@@ -313,5 +313,43 @@ fn a_released_schemas_defaults_are_the_commands_own() {
             call.body = "\"{}\"".into();
         }
         assert_eq!(by_schema.command, expected, "{operation}");
+    }
+}
+
+/// What other people's serializers write: null where there is a default, 2.0 for two.
+#[test]
+fn what_serializers_of_all_kinds_write_is_read() {
+    let text = r#"{"account": "a", "commandId": null, "audit": null, "vendorFields": null,
+        "paymentMethod": null, "orderNumber": "SO-1", "recipient": {"country": "DE"},
+        "expiresAt": 1769846400000.0, "lines": [{"sku": "A", "quantity": 2.0, "vendorFields": null}]}"#;
+    let command = read(Some(Operation::CreateOrder), None, text.as_bytes()).unwrap().command;
+    let order = order(&command);
+    assert_eq!((order.command_id.as_str(), order.audit), ("", false));
+    assert_eq!(order.lines[0].quantity, 2);
+    assert_eq!(order.expires_at.unwrap().as_millisecond(), 1_769_846_400_000);
+    // What has no default is missing when it is null.
+    let text = text.replace(r#""SO-1""#, "null");
+    let error = read(Some(Operation::CreateOrder), None, text.as_bytes());
+    assert!(format!("{error:?}").contains("orderNumber"), "{error:?}");
+}
+
+#[test]
+fn what_is_no_command_is_told_what_it_is() {
+    for (text, part) in [
+        (r#"{"specversion":"1.0","type":"t","data":{"account":"a"}}"#, "structured mode"),
+        (r#"{"schema":{},"payload":{"account":"a"}}"#, "schemas.enable=false"),
+        (r#"{"before":null,"after":{"account":"a"},"op":"c"}"#, "Debezium"),
+        (
+            r#"{"account":"a","orderNumber":"1","expiresAt":1769846400,"recipient":{"country":"DE"},"lines":[]}"#,
+            "seconds since the epoch",
+        ),
+        (
+            r#"{"account":"a","orderNumber":"1","recipient":{"country":"DE"},"lines":[{"sku":"A","quantity":2.5}]}"#,
+            "a whole number",
+        ),
+    ] {
+        let error = read(Some(Operation::CreateOrder), None, text.as_bytes()).unwrap_err();
+        let told = format!("{error:?}");
+        assert!(told.contains(part), "{text}: {told}");
     }
 }
