@@ -403,6 +403,8 @@ async fn probe(
 ) {
     loop {
         let reachable = publisher.reachable(topic.clone(), KAFKA_TIMEOUT).await;
+        let reachable = reachable.map_err(|error| error.to_string());
+        let reachable = reachable.and_then(|()| publisher.refused().map_or(Ok(()), Err));
         let able = match (reachable, &spool) {
             // A spool that is full of one topic's webhooks holds up no other's.
             (Ok(()), _) => Ok(()),

@@ -95,10 +95,13 @@ async fn look_for_topics(
     }
     if parts.commands && keeps_tokens(config) {
         let (admin, topic) = (client_settings(config).admin(), config.topics.connector_tokens());
-        tokio::task::spawn_blocking(move || kafka::keeps_the_newest(&admin, &topic, KAFKA_TIMEOUT))
-            .await
-            .unwrap_or(Ok(()))
-            .map_err(StartError::Tokens)?;
+        tokio::task::spawn_blocking(move || {
+            kafka::keeps_the_newest(&admin, &topic, KAFKA_TIMEOUT)
+                .map_err(|reason| format!("topic `{topic}`: {reason}"))
+        })
+        .await
+        .unwrap_or(Ok(()))
+        .map_err(StartError::Tokens)?;
     }
     let commands = topics::command_topics(config);
     let found = commands.iter().filter_map(|topic| cluster.topics.get(topic));

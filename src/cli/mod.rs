@@ -93,6 +93,13 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        if config.is_none() && !std::path::Path::new(config::DEFAULT_FILE).exists() {
+            tracing::warn!(
+                "there is no file ./{}: the defaults and the environment are all there is (--config \
+                 FILE names another)",
+                config::DEFAULT_FILE
+            );
+        }
         clients_can_be_made(&loaded.config)?;
         Ok(loaded.config)
     };

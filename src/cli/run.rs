@@ -15,6 +15,16 @@ use crate::{
 pub(super) fn run(config: Config, options: &Run) -> Result<(), CliError> {
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     let parts = Parts { webhooks: wanted(Part::Webhooks), commands: wanted(Part::Commands) };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        bootstrap_servers = config.kafka.bootstrap_servers,
+        prefix = config.topics.prefix,
+        group_id = config.commands.group_id,
+        accounts = config.accounts.len(),
+        webhooks = parts.webhooks,
+        commands = parts.commands,
+        "starting"
+    );
     let runtime = runtime()?;
     let done = runtime.block_on(async {
         let stop = CancellationToken::new();

@@ -109,6 +109,9 @@ fn print(signatures: &[Signature], json: bool, output: &Output) {
         output.line(object);
         return;
     }
+    if let (Some(form), false) = (first.form, others.is_empty()) {
+        output.line(format_args!("form: {form}"));
+    }
     output.line(format_args!("string: {}", escaped(&first.string)));
     output.line(format_args!("sign: {}", first.sign));
     for signature in others {

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Account, Calls, Deps, Judged, Purpose, Reads, Record, Replies, SendFailure, Settings,
+    Account, Calls, Coordinates, Deps, Judged, Purpose, Reads, Record, Replies, SendFailure,
+    Settings,
     assignment::{Assignment, Busy, Group},
     committer::Job,
     consumer::Taken,
@@ -149,10 +150,25 @@ pub(super) async fn run<R: Reads, C: Calls, P: Replies>(
     let account = if known { done.subject.account.as_str() } else { "unknown" };
     let operation = done.subject.operation;
     shared.deps.metrics.ended(account, operation, done.outcome.status, begun_at.elapsed());
-    tracing::debug!(
-        %at, account, status = ?done.outcome.status, category = ?done.outcome.category,
-        attempts = done.attempts, "a command ended"
-    );
+    log(at, account, &done);
+}
+
+/// One line a command: a warning for what is a dead letter, which somebody has to look after.
+fn log(at: &Coordinates, account: &str, done: &Done) {
+    let operation = done.subject.operation.map_or("unreadable", Operation::name);
+    let document = done.subject.document_number.as_deref();
+    let (status, category) = (done.outcome.status, done.outcome.category);
+    let attempts = done.attempts;
+    if done.outcome.is_dead_letter() {
+        // The message is the reply's: what a vendor says may repeat a person's data.
+        let vendor_code = done.outcome.details.vendor_code.as_deref();
+        tracing::warn!(
+            %at, account, operation, document, ?status, ?category, vendor_code, attempts,
+            "a command is a dead letter"
+        );
+    } else {
+        tracing::debug!(%at, account, operation, document, ?status, ?category, attempts, "a command ended");
+    }
 }
 
 impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {

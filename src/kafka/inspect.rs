@@ -36,8 +36,8 @@ pub fn topic_properties(
         .map_err(KafkaError::MetadataFetch)
 }
 
-/// Whether a topic keeps the newest record of each key for ever, in one order. Blocks. What cannot be
-/// asked for is no reason to refuse it.
+/// Whether a topic keeps the newest record of each key for ever; the error does not name it. Blocks. What
+/// cannot be asked for is no reason to refuse it.
 pub fn keeps_the_newest(
     config: &ClientConfig,
     topic: &str,
@@ -51,9 +51,7 @@ pub fn keeps_the_newest(
         }
     };
     match properties {
-        Some(Ok(properties)) => {
-            keeps(&properties).map_err(|reason| format!("topic `{topic}`: {reason}"))
-        }
+        Some(Ok(properties)) => keeps(&properties).map_err(|reason| reason.replace("TOPIC", topic)),
         Some(Err(_)) | None => Ok(()),
     }
 }

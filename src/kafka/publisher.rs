@@ -4,8 +4,8 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -141,7 +141,50 @@ struct Shared {
     gathering: Option<Slot>,
     /// Sends every record in a batch of its own; made when it is first needed.
     alone: RwLock<Option<Arc<OwnedProducer>>>,
+    refused: Refused,
 }
+
+/// That records are refused for good (a right is missing), and none has been taken since.
+#[derive(Default)]
+struct Refused {
+    /// For those that are taken: there is mostly nothing to forget.
+    some: AtomicBool,
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl Refused {
+    fn note(&self, sent: &Result<(i32, i64), PublishError>) {
+        match sent {
+            Ok(_) => {
+                if self.some.swap(false, Ordering::Relaxed) {
+                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
+            }
+            Err(error @ PublishError::Refused { .. }) => {
+                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                *last = Some((Instant::now(), error.to_string()));
+                self.some.store(true, Ordering::Relaxed);
+            }
+            Err(
+                PublishError::TooLarge { .. }
+                | PublishError::UnknownTopic { .. }
+                | PublishError::UnknownPartition { .. }
+                | PublishError::TimedOut { .. }
+                | PublishError::Retriable { .. },
+            ) => {}
+        }
+    }
+
+    /// Why, where that was not long ago: nobody sends to a process that is not ready, so it is believed
+    /// to work again after a while, and tried.
+    fn now(&self) -> Option<String> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < REFUSED_FOR).map(|(_, why)| why.clone())
+    }
+}
+
+/// How long a refusal says that the next record would be refused too.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// A producer and what it is rebuilt with.
 struct Slot {
@@ -201,7 +244,9 @@ impl Publisher {
 
     fn of(prompt: Slot, gathering: Option<Slot>) -> Result<Self, KafkaError> {
         let alone = RwLock::default();
-        Ok(Self { shared: Arc::new(Shared { prompt, gathering, alone }) })
+        Ok(Self {
+            shared: Arc::new(Shared { prompt, gathering, alone, refused: Refused::default() }),
+        })
     }
 
     /// Whose turn it is. What gathers is finished first: whoever comes then would overtake it.
@@ -255,6 +300,7 @@ impl Publisher {
     ) -> Result<(i32, i64), PublishError> {
         let deadline = Instant::now() + timeout;
         let sent = self.send(producer, record, deadline).await;
+        self.shared.refused.note(&sent);
         if !matches!(sent, Err(PublishError::TooLarge { .. })) {
             return sent;
         }
@@ -321,7 +367,13 @@ impl Publisher {
         tokio::task::spawn_blocking(flush).await.unwrap_or(Err(KafkaError::Canceled))
     }
 
-    /// Whether a broker answers now and the topic can be written to: asks for its metadata.
+    /// Why records are refused now, where none has been taken since: that a broker answers does not say
+    /// that it takes what is written.
+    pub fn refused(&self) -> Option<String> {
+        self.shared.refused.now()
+    }
+
+    /// Whether a broker answers now: asks for the topic's metadata.
     pub async fn reachable(&self, topic: String, timeout: Duration) -> Result<(), KafkaError> {
         let producer = self.shared.prompt.get();
         tokio::task::spawn_blocking(move || {

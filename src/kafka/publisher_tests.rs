@@ -212,3 +212,21 @@ async fn what_has_an_order_goes_one_way() {
     offsets.dedup();
     assert_eq!(offsets.len(), 10);
 }
+
+/// A missing right: a broker that answers does not take what is written. The next record that is taken
+/// says that it does again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_known_until_something_is_taken() {
+    let cluster = cluster();
+    let publisher = publisher(&cluster, &[]);
+    publisher.publish(record(0), SOON).await.unwrap();
+    assert_eq!(publisher.refused(), None);
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+    let refused = publisher.publish(record(1), SOON).await;
+    assert!(matches!(refused, Err(PublishError::Refused { .. })), "{refused:?}");
+    assert!(publisher.refused().is_some_and(|why| why.contains("`t`")));
+    publisher.reachable("t".to_owned(), SOON).await.unwrap();
+    until_published(&publisher).await;
+    assert_eq!(publisher.refused(), None);
+}

@@ -124,12 +124,13 @@ async fn commands_before_the_first_start_are_none_of_the_past(env: &TestEnv) {
 }
 
 /// Deletes a topic, and makes it again as soon as it is gone.
-pub(super) async fn make_again(env: &TestEnv, topic: &str, partitions: i32) {
+pub(super) async fn make_again(env: &TestEnv, topic: &str, partitions: i32, policy: &str) {
     let admin = backend::admin(env.bootstrap_servers());
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     admin.delete_topics(&[topic], &options).await.unwrap();
     let deadline = Instant::now() + PATIENCE;
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let new = new.set("cleanup.policy", policy);
     while admin.create_topics([&new], &options).await.unwrap()[0].is_err() {
         assert!(Instant::now() < deadline, "{topic} was not made again");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -155,7 +156,7 @@ async fn made_again(env: &TestEnv, before: usize, after: usize) {
         old.push(desk.send(desk.mixed_json(&sample).partition(0)).await);
     }
     desk.replies(&old).await;
-    make_again(env, &topic, 3).await;
+    make_again(env, &topic, 3, "delete").await;
     let mut new: Vec<At> = Vec::new();
     for n in 0..after {
         let sample = samples::small_asn(&format!("NEW-{n}"));

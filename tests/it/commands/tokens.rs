@@ -285,7 +285,7 @@ async fn a_token_topic_made_again_keeps_a_persons_tokens(env: &TestEnv) {
     let topic = desk.app.config.topics.connector_tokens();
     let before = desk.env.read_now(&topic).await;
     assert!(before.last().unwrap().offset > 4, "{before:?}");
-    make_again(env, &topic, 1).await;
+    make_again(env, &topic, 1, "compact").await;
 
     let options = Options { jfwms: "auth_domain = \"demo\"\n".to_owned(), ..with_topic("") };
     let files = Files::new(&support_app::configuration_text(env, &options, &desk.app.sandbox));
