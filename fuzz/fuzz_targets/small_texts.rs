@@ -57,7 +57,7 @@ fn metadata(text: &str) {
     assert_eq!(Progress::decode(POSITION, &written), progress);
 
     let mut window = Window::resume(Some((POSITION, text)), METADATA_LIMIT);
-    window.fetch(POSITION + 3);
+    window.fetch(POSITION + 3, None);
     window.finish(POSITION + 3);
     assert!(window.commit().is_none_or(|commit| commit.metadata.len() <= METADATA_LIMIT));
 }
