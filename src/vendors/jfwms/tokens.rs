@@ -272,6 +272,8 @@ mod tests {
             // A gateway's own code is no refusal of the tokens, which only a person could replace.
             (403, r#"{"code":403,"message":"Forbidden"}"#, Is::Unreadable),
             (400, r#"{"code":"BadRequest","message":"x"}"#, Is::Unreadable),
+            (403, r#"{"code":0,"data":{"accessToken":"a","userId":8}}"#, Is::Unreadable),
+            (502, r#"{"code":0,"data":{"accessToken":"a","userId":8}}"#, Is::Transient),
             (502, r#"{"code":502,"message":"Bad Gateway"}"#, Is::Transient),
             (408, "", Is::Transient),
             (425, "", Is::Transient),

@@ -380,8 +380,12 @@ pub(in super::super) fn token_data(answer: &VendorAnswer) -> Result<String, Toke
     let succeeded = (200..300).contains(&status);
     let envelope = Envelope::read(answer);
     // A gateway's own `code` says nothing about the tokens: taken for the vendor's refusal, it
-    // would cost an authorisation by a person.
-    let Some(envelope) = envelope.filter(|read| succeeded || read.known().is_some()) else {
+    // would cost an authorisation by a person. And a success is one only under a status of success, as
+    // for every other call.
+    let vendors = |read: &Envelope<'_>| {
+        succeeded || read.known().is_some_and(|code| code.class() != Class::Success)
+    };
+    let Some(envelope) = envelope.filter(vendors) else {
         return Err(match status {
             408 | 425 | 429 | 500..=599 => TokenRefusal::Transient(format!("HTTP {status}")),
             _ => TokenRefusal::Unreadable(format!(
