@@ -16,6 +16,8 @@ mod bounds;
 mod cells_tests;
 #[cfg(test)]
 mod codes_page_tests;
+#[cfg(test)]
+mod documents_tests;
 pub mod jfwms;
 pub mod qianyi;
 #[cfg(test)]
