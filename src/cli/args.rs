@@ -410,10 +410,17 @@ pub struct SendWebhook {
 #[derive(Debug, Args)]
 pub struct SendCommand {
     /// create-order, cancel-order, create-asn, cancel-asn or call
-    pub kind: String,
+    #[arg(required_unless_present = "example")]
+    pub kind: Option<String>,
     /// A file that holds the command's JSON form
-    #[arg(long, value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "example")]
+    pub file: Option<PathBuf>,
+    /// Print a command of this kind that works for the vendor, and send nothing
+    #[arg(long, value_name = "KIND", requires = "vendor", conflicts_with_all = ["kind", "file", "wait"])]
+    pub example: Option<String>,
+    /// The vendor of the example: jfwms or qianyi
+    #[arg(long, requires = "example")]
+    pub vendor: Option<String>,
     /// The record's key [default: the document's number]
     #[arg(long)]
     pub key: Option<String>,

@@ -7,6 +7,7 @@ mod authorize;
 mod check;
 mod dead_letters;
 mod demo;
+mod examples;
 mod output;
 mod run;
 mod sandbox;
@@ -122,6 +123,15 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         Subcommand::Sign(what) => sign::run(&what, output),
         Subcommand::DeadLetters(action) => dead_letters::run(&configured()?, &action, output),
         Subcommand::Sandbox(options) => sandbox::run(&options, output),
+        // It needs no configuration.
+        Subcommand::Send(args::Send::Command(args::SendCommand {
+            example: Some(kind),
+            vendor: Some(vendor),
+            ..
+        })) => {
+            output.line(examples::example(&kind, &vendor).map_err(CliError::Usage)?);
+            Ok(())
+        }
         Subcommand::Send(what) => send::run(configured()?, &what, output),
     }
 }

@@ -82,14 +82,16 @@ async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Res
 
 async fn command(config: &Config, options: &SendCommand, output: &Output) -> Result<(), CliError> {
     let kinds = Operation::ALL.map(Operation::name);
-    let operation =
-        Operation::ALL.into_iter().find(|o| o.name() == options.kind).ok_or_else(|| {
-            CliError::Usage(format!("`{}` is none of {}", options.kind, kinds.join(", ")))
-        })?;
-    let text = read(&options.file)?;
-    let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
-        CliError::Usage(format!("{}: not JSON: {error}", options.file.display()))
-    })?;
+    let (Some(kind), Some(file)) = (&options.kind, &options.file) else {
+        return Err(CliError::Usage("a kind and --file are needed".to_owned()));
+    };
+    let operation = Operation::ALL
+        .into_iter()
+        .find(|o| o.name() == kind)
+        .ok_or_else(|| CliError::Usage(format!("`{kind}` is none of {}", kinds.join(", "))))?;
+    let text = read(file)?;
+    let json: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| CliError::Usage(format!("{}: not JSON: {error}", file.display())))?;
     let registry = app::registry(config).map_err(CliError::failed)?;
     let account = json.get("account").and_then(serde_json::Value::as_str).unwrap_or_default();
     let own_prefix = AccountName::new(account)
@@ -121,7 +123,7 @@ async fn command(config: &Config, options: &SendCommand, output: &Output) -> Res
             };
             avro::encode_command(operation, &text, prefix).map_err(|invalid| {
                 // The message names the field.
-                CliError::Usage(format!("{}: {}", options.file.display(), invalid.message))
+                CliError::Usage(format!("{}: {}", file.display(), invalid.message))
             })?
         }
     };
