@@ -107,7 +107,15 @@ impl Cluster {
             .map_err(KafkaError::MetadataFetch)?;
         let log = |topic: DescribedTopic| match (topic.error, topic.id) {
             (None, Some(id)) => Some(Ok((topic.name, LogId::new(cluster, id)))),
-            (None, None) | (Some(RDKafkaErrorCode::UnknownTopicOrPartition), _) => None,
+            // One that may not be described takes nothing from the others.
+            (None, None)
+            | (
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::TopicAuthorizationFailed,
+                ),
+                _,
+            ) => None,
             (Some(error), _) => Some(Err(KafkaError::MetadataFetch(error))),
         };
         described.into_iter().filter_map(log).collect()
