@@ -185,9 +185,9 @@ pub(crate) fn from_avro(simple: &Type, datum: Datum<'_>) -> Result<Value, String
 const SECONDS: &str = "this looks like seconds since the epoch: give milliseconds, or RFC 3339 text \
      (2026-01-31T08:00:00Z)";
 
-/// 2001 to 2286 in seconds.
+/// 2001 to 2128 in seconds.
 fn are_seconds(value: i64) -> bool {
-    (1_000_000_000..10_000_000_000).contains(&value)
+    (1_000_000_000..5_000_000_000).contains(&value)
 }
 
 /// A whole number that a double holds exactly.
