@@ -14,9 +14,10 @@ tests! {
         secrets_are_not_shown;
 }
 
-/// The two lines of the output.
+/// The string and the sign that the output shows first, behind the name of their form where there
+/// are several.
 fn lines(output: &str) -> (&str, &str) {
-    let mut lines = output.lines();
+    let mut lines = output.lines().skip_while(|line| line.starts_with("form: "));
     let string = lines.next().and_then(|line| line.strip_prefix("string: "));
     let sign = lines.next().and_then(|line| line.strip_prefix("sign: "));
     (string.unwrap_or_else(|| panic!("{output}")), sign.unwrap_or_else(|| panic!("{output}")))
@@ -85,6 +86,7 @@ async fn the_webhook_of_jfwms_in_every_form(_: &TestEnv) {
     }
     // Without a form every one is shown, by name.
     let done = files.run_with(&base, &variables).await;
+    assert!(done.ok().starts_with("form: raw-data-first\nstring: "), "{done:?}");
     let forms = [
         "compact-data-first",
         "text-data-first",
