@@ -162,6 +162,16 @@ fn the_sandbox_shares_no_code_with_the_client_it_judges() {
     assert_absent("sandbox", &client, "a wrong signature would agree with itself");
 }
 
+/// A webhook is believed without a look at its signature only where it is read again from
+/// `unrecognized`.
+#[test]
+fn nothing_from_outside_is_read_without_its_signature() {
+    for (path, code) in sources("") {
+        let may = path.ends_with("webhooks/reread.rs");
+        assert!(may || !code.contains(".reread("), "{}", path.display());
+    }
+}
+
 #[test]
 fn what_others_wrote_is_not_read_where_rdkafka_panics() {
     // Names of headers and metadata of commits that are not UTF-8.

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, ValueEnum};
 use jiff::Timestamp;
 
-use crate::{clock, domain::ReplyCategory};
+use crate::{
+    clock,
+    domain::{ReplyCategory, Unrecognized},
+};
 
 /// Joins the JFWMS and Qianyi warehouse systems to Apache Kafka.
 #[derive(Debug, Parser)]
@@ -49,6 +52,9 @@ pub enum Subcommand {
     /// Commands that could not be read or carried out: show them, send them again
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Authentic webhooks that fitted no topic: show them, read them again
+    #[command(subcommand)]
+    Unrecognized(UnrecognizedCommand),
     /// Simulate both vendors over HTTP
     Sandbox(Sandbox),
     /// Send a webhook to a running connector, or a command to Kafka
@@ -246,6 +252,20 @@ pub struct DeadLetterSelection {
     /// A dead-letter topic, or the command topic whose dead letters are meant; `list` and `show`
     /// take all of them where none is given
     pub topic: Option<String>,
+    #[command(flatten)]
+    pub range: RecordRange,
+    /// Up to this offset, itself included; with `replay` also the command topic to send to, where
+    /// these are not its own dead letters
+    #[arg(long, value_name = "N|TOPIC", value_parser = To::parse)]
+    pub to: Vec<To>,
+    /// Only those that ended in this category, such as UNAVAILABLE; may be given more than once
+    #[arg(long, value_name = "C", value_parser = category)]
+    pub category: Vec<ReplyCategory>,
+}
+
+/// Which records of a topic are meant, by their place and their time.
+#[derive(Debug, Args)]
+pub struct RecordRange {
     /// Only those in this partition
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
@@ -256,13 +276,6 @@ pub struct DeadLetterSelection {
     /// From this offset on
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub from: Option<i64>,
-    /// Up to this offset, itself included; with `replay` also the command topic to send to, where
-    /// these are not its own dead letters
-    #[arg(long, value_name = "N|TOPIC", value_parser = To::parse)]
-    pub to: Vec<To>,
-    /// Only those that ended in this category, such as UNAVAILABLE; may be given more than once
-    #[arg(long, value_name = "C", value_parser = category)]
-    pub category: Vec<ReplyCategory>,
     /// Only those written at this moment or later, such as 2025-01-31T08:00:00Z, or so long ago: 1h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
@@ -272,6 +285,17 @@ pub struct DeadLetterSelection {
     /// How long Kafka may be silent
     #[arg(long, default_value = "15s", value_name = "DURATION")]
     pub timeout: humantime::Duration,
+}
+
+impl RecordRange {
+    /// Whether it says anything.
+    pub const fn is_narrowed(&self) -> bool {
+        self.partition.is_some()
+            || self.offset.is_some()
+            || self.from.is_some()
+            || self.since.is_some()
+            || self.until.is_some()
+    }
 }
 
 /// What `--to` names: where a range of offsets ends, or where a replay goes.
@@ -345,6 +369,74 @@ pub struct ReplayDeadLetters {
     /// Send those too that ended UNKNOWN: what they asked for may have been done already
     #[arg(long)]
     pub may_take_effect_twice: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum UnrecognizedCommand {
+    /// One line a webhook, without its body
+    List(ListUnrecognized),
+    /// Every header of each webhook; its body too, where that is asked
+    Show(ShowUnrecognized),
+    /// Read the webhooks again, and publish those that can be read now as events
+    Replay(ReplayUnrecognized),
+}
+
+/// Which unrecognized webhooks are meant. What is not said does not narrow.
+#[derive(Debug, Args)]
+pub struct UnrecognizedSelection {
+    /// An `unrecognized` topic, or the vendor whose it is; `list` and `show` take all of them where
+    /// none is given
+    pub topic: Option<String>,
+    #[command(flatten)]
+    pub range: RecordRange,
+    /// Up to this offset, itself included
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub to: Option<i64>,
+    /// Only those that are there for this reason, such as unknown-user; may be given more than once
+    #[arg(long, value_name = "R", value_parser = Unrecognized::REASONS)]
+    pub reason: Vec<String>,
+    /// Only those of this account; may be given more than once
+    #[arg(long, value_name = "A")]
+    pub account: Vec<String>,
+    /// Only those of this type, as the vendor writes it; may be given more than once
+    #[arg(long = "type", value_name = "TYPE")]
+    pub webhook_type: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListUnrecognized {
+    #[command(flatten)]
+    pub which: UnrecognizedSelection,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowUnrecognized {
+    #[command(flatten)]
+    pub which: UnrecognizedSelection,
+    /// Print the body too: it may hold whatever the vendor sent
+    #[arg(long)]
+    pub value: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayUnrecognized {
+    #[command(flatten)]
+    pub which: UnrecognizedSelection,
+    /// Show what would be published, and publish nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Publish without asking; without a terminal it is needed unless an option says which are meant
+    #[arg(long)]
+    pub yes: bool,
+    /// Publish those too that were replayed before
+    #[arg(long)]
+    pub again: bool,
 }
 
 fn category(text: &str) -> Result<ReplyCategory, String> {

@@ -9,12 +9,14 @@ mod dead_letters;
 mod demo;
 mod examples;
 mod output;
+mod records;
 mod run;
 mod sandbox;
 mod schemas;
 mod send;
 mod sign;
 mod topics;
+mod unrecognized;
 
 use std::{
     io::{self, IsTerminal},
@@ -122,6 +124,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), CliError> {
         Subcommand::Authorize(options) => authorize::run(configured()?, &options, output),
         Subcommand::Sign(what) => sign::run(&what, output),
         Subcommand::DeadLetters(action) => dead_letters::run(&configured()?, &action, output),
+        Subcommand::Unrecognized(action) => unrecognized::run(&configured()?, &action, output),
         Subcommand::Sandbox(options) => sandbox::run(&options, output),
         // It needs no configuration.
         Subcommand::Send(args::Send::Command(args::SendCommand {

@@ -57,6 +57,10 @@ impl Vendor for Fake {
     fn webhook_body(&self, _: &str, _: &str, _: jiff::Timestamp) -> Result<String, String> {
         Err("it sends no webhooks".to_owned())
     }
+    fn reread(&self, _: Webhook<Unverified>) -> Result<Webhook<Verified>, Refusal> {
+        Err(Refusal::NoSignature)
+    }
+
     fn decode(&self, _: &Webhook<Verified>, _: OwnerOf<'_>) -> Result<Event, Unrecognized> {
         unreachable!("no webhooks here")
     }

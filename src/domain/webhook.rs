@@ -1,7 +1,8 @@
 //! A webhook on its way from "somebody sent this" to "the vendor sent this".
 //!
 //! The typestate keeps the two apart: [`Webhook<Unverified>`] gives its content only under names
-//! that begin with `unverified_`; a [`Webhook<Verified>`] comes only out of a vendor's `verify`.
+//! that begin with `unverified_`; a [`Webhook<Verified>`] comes only out of a vendor's `verify`, or of
+//! its `reread` for what was verified before.
 
 use std::{fmt, sync::Arc};
 
@@ -108,7 +109,7 @@ impl Webhook<Unverified> {
         Arc::clone(&self.received)
     }
 
-    /// Called by a vendor's `verify`, once the signature matched.
+    /// Called by a vendor's `verify`, once the signature matched, and by its `reread`.
     pub fn verified(self, state: Verified) -> Webhook<Verified> {
         Webhook { received: self.received, state }
     }

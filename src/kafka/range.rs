@@ -98,6 +98,30 @@ impl RangeReader {
         Ok((Self { consumer, topic: topic.to_owned() }, bounds))
     }
 
+    /// The offset of the partition's first record of this time (milliseconds since the epoch) or
+    /// later; `None`: there is none. Blocks.
+    pub fn offset_at(
+        &self,
+        partition: i32,
+        milliseconds: i64,
+        timeout: Duration,
+    ) -> Result<Option<i64>, RangeError> {
+        let refused = |source| RangeError::Refused { topic: self.topic.clone(), source };
+        let mut asked = TopicPartitionList::new();
+        asked
+            .add_partition_offset(&self.topic, partition, Offset::Offset(milliseconds))
+            .map_err(refused)?;
+        let found = self.consumer.offsets_for_times(asked, timeout).map_err(refused)?;
+        Ok(found.elements().first().and_then(|found| match found.offset() {
+            Offset::Offset(offset) => Some(offset),
+            Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::Invalid
+            | Offset::OffsetTail(_) => None,
+        }))
+    }
+
     /// Gives every record of the partition whose offset lies in the range, in order, until it is
     /// told to stop. What the range lacks (deleted, compacted) is passed over. Ends in an error
     /// where nothing comes for the time of `silence`. Blocks.

@@ -44,6 +44,9 @@ pub const ALL: &[VendorTypes] = &[
 pub const UNKNOWN_ACCOUNT_ANSWER: &str =
     r#"{"code":10008,"msg":"no such account, or a wrong path"}"#;
 
+/// The signature form of a webhook whose signature is not checked again.
+const REREAD: &str = "reread";
+
 /// The account a user of the vendor belongs to (`None`: the webhook names no user); `None` where
 /// nobody configured that user and it shall not be guessed.
 pub type OwnerOf<'a> = &'a dyn Fn(Option<&str>) -> Option<AccountName>;
@@ -67,6 +70,11 @@ pub trait Vendor: Debug + Send + Sync {
         webhook: Webhook<Unverified>,
         hint: SignatureHint,
     ) -> Result<Webhook<Verified>, Refusal>;
+
+    /// Reads the frame of a webhook whose signature was checked when it came in: `unrecognized` holds
+    /// nothing else, and a signature that stood in a header or the query does not lie there with it.
+    /// Never for what comes from outside.
+    fn reread(&self, webhook: Webhook<Unverified>) -> Result<Webhook<Verified>, Refusal>;
 
     /// Reads a verified webhook into its type's record. One client of a vendor may serve several
     /// users: `owner` says whose account the webhook's user is.

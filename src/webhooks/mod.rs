@@ -20,6 +20,7 @@ mod receive;
 mod receiving;
 mod recent;
 mod record;
+mod reread;
 mod server;
 mod source;
 pub mod spool;
@@ -47,6 +48,7 @@ use fairness::Room;
 pub use form::fields as form_fields;
 use receiving::Receiving;
 pub use record::source as record_source;
+pub use reread::{KeptHeaders, Reread, Rereader, Stays};
 pub use server::WebhookServer;
 pub use source::sender;
 use spool::Spool;
@@ -114,6 +116,22 @@ pub struct Users {
     /// Whether a user that nobody configured belongs to the account that was called; otherwise
     /// it goes to `unrecognized`.
     pub strangers_are_ours: bool,
+}
+
+impl Account {
+    /// Whose webhook it is when several accounts share one client of the vendor; `stranger` is told
+    /// of a user that nobody configured. `None`: it belongs to nobody.
+    fn owner(&self, user: Option<&str>, stranger: impl FnOnce()) -> Option<AccountName> {
+        let users = &self.users;
+        if users.accounts.is_empty() {
+            return Some(self.name.clone());
+        }
+        let configured = user.and_then(|user| users.accounts.get(user)).cloned();
+        configured.or_else(|| {
+            stranger();
+            users.strangers_are_ours.then(|| self.name.clone())
+        })
+    }
 }
 
 /// So many webhooks of an account that were too large are remembered, so that a vendor that sends one

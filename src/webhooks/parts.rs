@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use super::{Account, Sinks, Webhooks, durable, record};
 use crate::{
     domain::{Answer, Received, Unrecognized, Verified, Webhook},
-    kafka::{Headers, OutgoingRecord},
+    kafka::{Headers, OutgoingRecord, TraceParent},
 };
 
 /// Bytes of the body in one part: with its headers below the broker's default limit of 1 MB.
@@ -16,6 +16,10 @@ const PART: usize = 512 * 1024;
 /// A body that is not larger holds nothing back: no topic is configured for so little, and keeping
 /// each body until the broker has answered would double what a webhook costs meanwhile.
 const LEAST: usize = 16 * 1024;
+
+/// The headers that say which part a record is, counted from 1, and of how many.
+pub(super) const NUMBER: &str = "wms_part";
+pub(super) const COUNT: &str = "wms_parts";
 
 /// What is needed to keep a large webhook in parts.
 pub(super) struct InParts {
@@ -28,9 +32,9 @@ pub(super) struct InParts {
 impl InParts {
     /// `None` where the body is small.
     pub(super) fn of(
-        webhooks: &Webhooks,
         account: &Account,
         webhook: &Webhook<Verified>,
+        trace: &TraceParent,
     ) -> Option<Self> {
         if webhook.received().body.len() <= LEAST {
             return None;
@@ -39,12 +43,7 @@ impl InParts {
             received: webhook.received_shared(),
             topic: account.unrecognized_topic.clone(),
             id: webhook.state().event_id.as_str().to_owned(),
-            headers: record::unrecognized_headers(
-                webhooks,
-                account,
-                webhook,
-                &Unrecognized::TooLarge,
-            ),
+            headers: record::unrecognized_headers(account, webhook, &Unrecognized::TooLarge, trace),
         })
     }
 
@@ -86,7 +85,7 @@ impl InParts {
                     *value = Some(format!("{}-part-{number}", self.id).into_bytes());
                 }
             }
-            for (name, number) in [("wms_part", number), ("wms_parts", count)] {
+            for (name, number) in [(NUMBER, number), (COUNT, count)] {
                 headers.push((name.to_owned(), Some(number.to_string().into_bytes())));
             }
             OutgoingRecord {

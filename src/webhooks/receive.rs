@@ -461,6 +461,7 @@ async fn publish(
         }
         Seen::Retyped { .. } | Seen::New => false,
     };
+    let trace = record::trace(&webhook, webhooks.settings.trust_traceparent);
     let made = off_the_runtime(webhook.received().body.len(), || {
         let decoded = if retyped {
             Err(Unrecognized::Retyped)
@@ -468,7 +469,7 @@ async fn publish(
             account.vendor.decode(&webhook, &|user| owner(&webhooks.metrics, account, user))
         };
         decoded.and_then(|event| {
-            record::event(webhooks, &sinks.encoders, account, &webhook, &event)
+            record::event(&sinks.encoders, account, &event, &trace)
                 .map_err(Unrecognized::Undecodable)
         })
     });
@@ -478,12 +479,12 @@ async fn publish(
             let told: String = reason.to_string().chars().take(LONGEST_REASON).collect();
             tracing::warn!(account = %account.name, reason = told, "an authentic webhook fits no topic");
             webhooks.metrics.unrecognized(account.name.as_str(), reason.reason());
-            (record::unrecognized(webhooks, account, &webhook, &reason), Outcome::Unrecognized)
+            (record::unrecognized(account, &webhook, &reason, &trace), Outcome::Unrecognized)
         }
     };
     // The record is all that is needed from here on: what waits for Kafka holds as little as
     // possible.
-    let parts = InParts::of(webhooks, account, &webhook);
+    let parts = InParts::of(account, &webhook, &trace);
     let Verified { event_id, signed_digest, type_name, .. } = webhook.into_state();
     let topic = record.topic.clone();
     let started = Instant::now();
@@ -522,14 +523,7 @@ async fn publish(
 /// Whose webhook it is when several accounts share one client of the vendor. Users that nobody
 /// configured are counted, wherever they go.
 fn owner(metrics: &Metrics, account: &Account, user: Option<&str>) -> Option<AccountName> {
-    if account.users.accounts.is_empty() {
-        return Some(account.name.clone());
-    }
-    let configured = user.and_then(|user| account.users.accounts.get(user)).cloned();
-    configured.or_else(|| {
-        metrics.unknown_user(account.name.as_str());
-        account.users.strangers_are_ours.then(|| account.name.clone())
-    })
+    account.owner(user, || metrics.unknown_user(account.name.as_str()))
 }
 
 /// A webhook being worked on: it counts against the bound and in the metric.

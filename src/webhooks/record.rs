@@ -1,11 +1,16 @@
 //! The record a verified webhook becomes.
 
-use super::{Account, Webhooks};
+use super::Account;
 use crate::{
     avro::Encoders,
     domain::{AccountName, Event, Unrecognized, Verified, Webhook},
     kafka::{CloudEvent, Headers, OutgoingRecord, TraceParent},
 };
+
+/// The headers that say what is known of the body of a record on `unrecognized`.
+pub(super) const ACCOUNT: &str = "wms_account";
+pub(super) const TYPE: &str = "wms_type";
+pub(super) const REASON: &str = "wms_reason";
 
 /// Where the records of an account come from (CloudEvents' `source`).
 pub fn source(vendor: &str, account: &AccountName) -> String {
@@ -14,11 +19,10 @@ pub fn source(vendor: &str, account: &AccountName) -> String {
 
 /// The record of an event: its type's topic, its document's number as key.
 pub(super) fn event(
-    webhooks: &Webhooks,
     encoders: &Encoders,
     account: &Account,
-    webhook: &Webhook<Verified>,
     event: &Event,
+    trace: &TraceParent,
 ) -> Result<OutgoingRecord, String> {
     let name = event.event_type.name;
     let topic = account.topics.get(name).ok_or_else(|| format!("no topic for type {name}"))?;
@@ -31,7 +35,7 @@ pub(super) fn event(
         time: event.sent_at.unwrap_or(event.received_at),
         subject: event.document_number.as_deref(),
         content_type: "application/avro",
-        trace: &trace(webhooks, webhook),
+        trace,
     }
     .headers();
     Ok(OutgoingRecord {
@@ -46,25 +50,25 @@ pub(super) fn event(
 
 /// The raw body, byte for byte, with what is known about it.
 pub(super) fn unrecognized(
-    webhooks: &Webhooks,
     account: &Account,
     webhook: &Webhook<Verified>,
     reason: &Unrecognized,
+    trace: &TraceParent,
 ) -> OutgoingRecord {
     OutgoingRecord {
         topic: account.unrecognized_topic.clone(),
         payload: Some(webhook.received().body.to_vec()),
-        headers: unrecognized_headers(webhooks, account, webhook, reason),
+        headers: unrecognized_headers(account, webhook, reason, trace),
         ..OutgoingRecord::default()
     }
 }
 
 /// The headers of a record that holds the raw body, or a part of it.
 pub(super) fn unrecognized_headers(
-    webhooks: &Webhooks,
     account: &Account,
     webhook: &Webhook<Verified>,
     reason: &Unrecognized,
+    trace: &TraceParent,
 ) -> Headers {
     let received = webhook.received();
     let verified = webhook.state();
@@ -77,22 +81,23 @@ pub(super) fn unrecognized_headers(
         time: received.received_at,
         subject: None,
         content_type: content_type.unwrap_or("application/octet-stream"),
-        trace: &trace(webhooks, webhook),
+        trace,
     }
     .headers();
     for (name, value) in [
-        ("wms_account", account.name.as_str()),
-        ("wms_type", verified.type_name.as_str()),
-        ("wms_reason", reason.to_string().as_str()),
+        (ACCOUNT, account.name.as_str()),
+        (TYPE, verified.type_name.as_str()),
+        (REASON, reason.to_string().as_str()),
     ] {
         headers.push((name.to_owned(), Some(crate::kafka::printable(value))));
     }
     headers
 }
 
-fn trace(webhooks: &Webhooks, webhook: &Webhook<Verified>) -> TraceParent {
+/// The trace a webhook belongs to: the sender's where it is trusted, else one that starts here.
+pub(super) fn trace(webhook: &Webhook<Verified>, trust_traceparent: bool) -> TraceParent {
     let given = header_of(&webhook.received().headers, "traceparent")
-        .filter(|_| webhooks.settings.trust_traceparent)
+        .filter(|_| trust_traceparent)
         .and_then(TraceParent::parse);
     given.unwrap_or_else(|| TraceParent::start(rand::random(), rand::random()))
 }

@@ -8,6 +8,7 @@ mod limits;
 mod observed;
 mod published;
 mod registry;
+mod reread;
 mod signatures;
 mod spool;
 mod strangers;
@@ -27,6 +28,7 @@ pub(crate) fn register(suite: &mut Suite) {
     limits::register(suite);
     observed::register(suite);
     registry::register(suite);
+    reread::register(suite);
     signatures::register(suite);
     strangers::register(suite);
     tenants::register(suite);

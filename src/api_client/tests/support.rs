@@ -152,6 +152,10 @@ impl Vendor for Plain {
     fn webhook_body(&self, _: &str, _: &str, _: jiff::Timestamp) -> Result<String, String> {
         Err("it sends no webhooks".to_owned())
     }
+    fn reread(&self, _: Webhook<Unverified>) -> Result<Webhook<Verified>, Refusal> {
+        Err(Refusal::NoSignature)
+    }
+
     fn decode(&self, _: &Webhook<Verified>, _: OwnerOf<'_>) -> Result<Event, Unrecognized> {
         unreachable!("no webhook is verified")
     }

@@ -17,7 +17,6 @@ use crate::{
 };
 
 use listing::{Listing, Reader};
-use selection::Selected;
 
 pub(super) fn run(config: &Config, action: &DeadLetters, output: &Output) -> Result<(), CliError> {
     let runtime = runtime()?;
@@ -42,7 +41,7 @@ pub(super) fn run(config: &Config, action: &DeadLetters, output: &Output) -> Res
                     "`replay` takes the dead-letter topic whose commands are sent again".to_owned(),
                 ));
             };
-            let selected = Selected::open(config, &options.which, topic, output)?;
+            let selected = selection::open(config, &options.which, topic, output)?;
             replay::run(config, options, &selected, &runtime, output)
         }
     }
@@ -61,7 +60,7 @@ fn each(
     let named = which.topic.clone().into_iter().collect::<Vec<_>>();
     let topics = if named.is_empty() { existing(config, which)? } else { named };
     for topic in &topics {
-        let selected = Selected::open(config, which, topic, output)?;
+        let selected = selection::open(config, which, topic, output)?;
         if selected.is_empty() {
             output.complain(format_args!("`{}` holds no dead letters", selected.topic()));
         }
@@ -76,7 +75,7 @@ fn each(
 /// The dead-letter topics of this configuration that are in the cluster.
 fn existing(config: &Config, which: &DeadLetterSelection) -> Result<Vec<String>, CliError> {
     let client = app::client_settings(config).admin();
-    let cluster = Topics::fetch(&client, *which.timeout).map_err(CliError::failed)?;
+    let cluster = Topics::fetch(&client, *which.range.timeout).map_err(CliError::failed)?;
     let letters = topics::command_topics(config).into_iter().map(|topic| config.topics.dlq(&topic));
     Ok(letters.filter(|topic| cluster.topics.contains_key(topic)).collect())
 }

@@ -1,14 +1,11 @@
 //! What a replay is about to do: shown, and asked about, before anything is sent.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal, Write},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
-use super::{
-    super::{CliError, Output, args::ReplayDeadLetters},
-    selection::Selected,
+use super::super::{
+    CliError, Output,
+    args::ReplayDeadLetters,
+    records::{Consent, Selected},
 };
 use crate::{
     app,
@@ -40,7 +37,7 @@ impl Plan {
         to: &str,
     ) -> Result<Self, CliError> {
         let which = &options.which;
-        let names = |category| which.offset.is_some() || which.category.contains(&category);
+        let names = |category| which.range.offset.is_some() || which.category.contains(&category);
         let rules = Rules {
             to,
             to_is_named: which.to_topic().is_some(),
@@ -73,7 +70,7 @@ impl Plan {
         to: &str,
         first: &First,
     ) -> Result<(), CliError> {
-        let timeout = *options.which.timeout;
+        let timeout = *options.which.range.timeout;
         let client = app::client_settings(config).reader();
         let (reader, parts) = RangeReader::open(&client, to, timeout).map_err(CliError::failed)?;
         let mut replayed = Replayed::default();
@@ -112,21 +109,19 @@ impl Plan {
         to: &str,
         output: &Output,
     ) -> Result<bool, CliError> {
-        output.complain(self.text(letters, to));
-        if options.dry_run || options.yes || self.sends() == 0 {
-            return Ok(true);
+        let which = &options.which;
+        Consent {
+            plan: &self.text(letters, to),
+            sends: self.sends(),
+            question: &format!("Send {} commands to `{to}` again?", self.sends()),
+            dry_run: options.dry_run,
+            yes: options.yes,
+            narrowed: which.range.is_narrowed()
+                || which.last().is_some()
+                || !which.category.is_empty(),
+            narrowing: "--offset, --from, --to, --partition, --category, --since, --until",
         }
-        if io::stdin().is_terminal() {
-            return ask(&format!("Send {} commands to `{to}` again? [y/N] ", self.sends()));
-        }
-        if is_narrowed(options) {
-            return Ok(true);
-        }
-        Err(CliError::Usage(
-            "nothing was sent: nobody can be asked here. Add --yes, or say which dead letters are \
-             meant (--offset, --from, --to, --partition, --category, --since, --until)"
-                .to_owned(),
-        ))
+        .asked(output)
     }
 
     fn text(&self, letters: &str, to: &str) -> String {
@@ -160,26 +155,6 @@ impl Plan {
             counted(&stays)
         )
     }
-}
-
-/// Whether an option says which dead letters are meant.
-fn is_narrowed(options: &ReplayDeadLetters) -> bool {
-    let which = &options.which;
-    which.partition.is_some()
-        || which.offset.is_some()
-        || which.from.is_some()
-        || which.last().is_some()
-        || !which.category.is_empty()
-        || which.since.is_some()
-        || which.until.is_some()
-}
-
-fn ask(question: &str) -> Result<bool, CliError> {
-    let mut answer = String::new();
-    let asked =
-        write!(io::stderr(), "{question}").and_then(|()| io::stdin().read_line(&mut answer));
-    asked.map_err(CliError::failed)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Where the first of the commands lay, by partition.

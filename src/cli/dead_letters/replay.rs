@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use tokio::runtime::Runtime;
 
 use super::{
-    super::{CliError, Output, args::ReplayDeadLetters},
+    super::{CliError, Output, args::ReplayDeadLetters, records::Selected},
     plan::Plan,
-    selection::{self, Selected},
+    selection,
 };
 use crate::{
     app::{self, topics},
@@ -26,7 +26,7 @@ pub(super) fn run(
     let to = target(config, options, selected.topic())?;
     let clients = app::client_settings(config);
     // Asked beforehand: a producer finds out about a missing topic only after its whole timeout.
-    let timeout = *options.which.timeout;
+    let timeout = *options.which.range.timeout;
     let cluster = Topics::fetch(&clients.admin(), timeout).map_err(CliError::failed)?;
     let plan = Plan::make(config, options, selected, &to)?;
     if !plan.agreed(options, selected.topic(), &to, output)? {

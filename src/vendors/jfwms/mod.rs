@@ -95,6 +95,10 @@ impl Vendor for Jfwms {
         webhook::verify(self, webhook, hint)
     }
 
+    fn reread(&self, webhook: Webhook<Unverified>) -> Result<Webhook<Verified>, Refusal> {
+        webhook::reread(webhook)
+    }
+
     fn decode(
         &self,
         webhook: &Webhook<Verified>,

@@ -117,6 +117,10 @@ impl Vendor for Qianyi {
         webhook::verify(self, webhook, hint)
     }
 
+    fn reread(&self, webhook: Webhook<Unverified>) -> Result<Webhook<Verified>, Refusal> {
+        webhook::reread(self, webhook)
+    }
+
     fn decode(
         &self,
         webhook: &Webhook<Verified>,

@@ -17,7 +17,7 @@ tests! {
 const SECRET: &str = "s3cr3t-hunter2";
 
 /// Every command that reads the configuration.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 15] = [
     &["check"],
     &["run"],
     &["topics", "plan"],
@@ -26,6 +26,23 @@ const COMMANDS: [&[&str]; 9] = [
     &["schemas", "register"],
     &["authorize", "--account", "jf", "--email", "a@example.com", "--token-file", "secret"],
     &["dead-letters", "list", "wms.commands.dlq"],
+    &["dead-letters", "show", "wms.commands.dlq", "--value"],
+    &["dead-letters", "replay", "wms.commands.dlq", "--yes"],
+    &["unrecognized", "list", "jfwms"],
+    &["unrecognized", "show", "jfwms", "--value"],
+    &["unrecognized", "replay", "jfwms", "--yes"],
+    &[
+        "send",
+        "webhook",
+        "--account",
+        "jf",
+        "--type",
+        "order",
+        "--data-file",
+        "command.json",
+        "--url",
+        "http://127.0.0.1:1",
+    ],
     &["send", "command", "create-order", "--file", "command.json"],
 ];
 

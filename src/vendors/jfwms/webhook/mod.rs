@@ -23,6 +23,7 @@ use crate::domain::{
     Webhook,
     json::{Kind, Malformed, Members, Tape, Value},
 };
+use crate::vendors::REREAD;
 
 pub(super) use records::decode;
 
@@ -54,33 +55,45 @@ pub(super) fn verify(
     webhook: Webhook<Unverified>,
     hint: SignatureHint,
 ) -> Result<Webhook<Verified>, Refusal> {
-    let received = webhook.unverified();
-    let body = received.text()?;
+    let body = webhook.unverified().text()?;
     let tape = Tape::of(body)?;
+    let (frame, data) = frame(&tape, body)?;
+    let candidates = candidates(vendor, &webhook, &frame)?;
+    let (form, digest) = matching_form(vendor, data, &candidates, hint)?;
+    let state = state(&webhook, tape, form.name(), digest)?;
+    Ok(webhook.verified(state))
+}
+
+/// Reads the frame of a webhook that was verified when it came in.
+pub(super) fn reread(webhook: Webhook<Unverified>) -> Result<Webhook<Verified>, Refusal> {
+    let tape = Tape::of(webhook.unverified().text()?)?;
+    let state = state(&webhook, tape, REREAD, [0; 16])?;
+    Ok(webhook.verified(state))
+}
+
+/// The frame and the raw text of its `data`.
+fn frame<'a>(tape: &'a Tape, body: &'a str) -> Result<(Members<'a>, &'a str), Refusal> {
     let frame = tape.root(body).members().ok_or(Refusal::NotAnObject)?;
     let mut with_data = frame.clone().filter(|(name, _)| name == "data");
     let data = with_data.next().ok_or(Refusal::NoData)?.1.raw();
     // With two, what was signed and what is read could be different ones.
-    if with_data.next().is_some() {
-        return Err(Refusal::TwoData);
-    }
+    if with_data.next().is_some() { Err(Refusal::TwoData) } else { Ok((frame, data)) }
+}
 
-    let candidates = candidates(vendor, &webhook, &frame)?;
-    let (form, digest) = matching_form(vendor, data, &candidates, hint)?;
-
+fn state(
+    webhook: &Webhook<Unverified>,
+    tape: Tape,
+    form: &'static str,
+    signed_digest: [u8; 16],
+) -> Result<Verified, Refusal> {
+    let received = webhook.unverified();
+    let (frame, _) = frame(&tape, received.text()?)?;
     // A type that is repeated counts as the last one, as any other member does; a type that is
     // no text is a type that we do not know.
     let type_name = frame.clone().filter(|(name, _)| name == "type").last();
     let type_name = type_name.and_then(|(_, value)| value.text()).unwrap_or_default().into_owned();
     let event_id = event_id(&received.account, &type_name, frame);
-    let state = Verified {
-        form: form.name(),
-        type_name,
-        event_id,
-        signed_digest: digest,
-        content: Content::Json(tape),
-    };
-    Ok(webhook.verified(state))
+    Ok(Verified { form, type_name, event_id, signed_digest, content: Content::Json(tape) })
 }
 
 /// The id of an event: a pure function of whose event it is, the type, `data` and, of a return, the time
