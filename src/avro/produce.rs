@@ -14,22 +14,17 @@ use super::{
     limits::Limits,
     schemas,
     shape::{Shape, Type, TypeId},
-    walk::{self, Problem, Source},
+    walk::{self, Source},
 };
-use crate::domain::{Invalid, Operation};
+use crate::domain::{Faults, Invalid, Operation};
 
 /// Encodes a command given in its JSON form. The error names the field.
-pub fn encode_command(
-    operation: Operation,
-    json: &str,
-    prefix: Prefix,
-) -> Result<Vec<u8>, Invalid> {
+pub fn encode_command(operation: Operation, json: &str, prefix: Prefix) -> Result<Vec<u8>, Faults> {
     let invalid = |message: String| Invalid { field: None, message };
     let limits = Limits::default();
     let known = schemas::of_record(operation.record()).map_err(|e| invalid(e.to_string()))?;
     let raw = json::parse(json.trim_start_matches('\u{feff}'), limits.depth).map_err(invalid)?;
-    let normal = walk::normalise(&known.shape, Source::Json(raw), &limits)
-        .map_err(|Problem { path, message }| Invalid { field: path, message })?;
+    let normal = walk::normalise(&known.shape, Source::Json(raw), &limits)?;
     let value = to_avro(&known.shape, known.shape.root(), normal.value)
         .ok_or_else(|| invalid("it does not fit its schema".into()))?;
     let datum = GenericDatumWriter::builder(&known.schema)

@@ -17,9 +17,9 @@ use super::{
     registry::{Registry, RegistryError},
     schemas,
     shape::{Shape, short},
-    walk::{self, Problem, Source},
+    walk::{self, Source},
 };
-use crate::domain::{Command, Operation};
+use crate::domain::{Command, Faults, Invalid, Operation};
 
 /// The CloudEvents header that says what a JSON command on the mixed topic is.
 const CE_TYPE: &str = "ce_type";
@@ -51,8 +51,8 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// An unknown or missing field or a wrong kind of value: `REJECTED`, `INVALID`.
-    #[error("{message}")]
-    Invalid { field: Option<String>, message: String, identity: Box<Identity> },
+    #[error("{faults}")]
+    Invalid { faults: Box<Faults>, identity: Box<Identity> },
     /// Not JSON, broken Avro, no value, or not to be told what it is: `FAILED`, `UNREADABLE`.
     #[error("{message}")]
     Unreadable { message: String, identity: Box<Identity> },
@@ -66,12 +66,8 @@ impl ReadError {
         Self::Unreadable { message: message.into(), identity: Box::new(identity) }
     }
 
-    fn invalid(problem: Problem, identity: Identity) -> Self {
-        Self::Invalid {
-            field: problem.path,
-            message: problem.message,
-            identity: Box::new(identity),
-        }
+    fn invalid(faults: impl Into<Faults>, identity: Identity) -> Self {
+        Self::Invalid { faults: Box::new(faults.into()), identity: Box::new(identity) }
     }
 }
 
@@ -199,8 +195,14 @@ impl CommandReader {
             Operation::of_record(&format!("{NAMESPACE}{}", short(&record.name)))
                 .filter(|operation| expected == Some(*operation))
         });
-        let Some(operation) = named else {
-            let message = format!("the Avro record `{}` is no command here", record.name);
+        // What somebody else's tool generates it also names (Flink, Spark, Connect). The topic says what
+        // it is, and its fields whether they fit.
+        let Some(operation) = named.or(expected) else {
+            let message = format!(
+                "the Avro record `{}` is no command; on this topic the name says which it is: {}",
+                json::shorten(&record.name),
+                Operation::ALL.map(Operation::record).join(", ")
+            );
             return Err(ReadError::unreadable(message, identity));
         };
         let source = Source::Avro(datum);
@@ -226,13 +228,13 @@ impl CommandReader {
         };
         let normal = match walk::normalise(&known.shape, source, &self.limits) {
             Ok(normal) => normal,
-            Err(problem) => return Err(ReadError::invalid(problem, identity)),
+            Err(faults) => return Err(ReadError::invalid(faults, identity)),
         };
         match command(operation, normal.value) {
             Ok(command) => {
                 Ok(ReadCommand { command, json: identity.json, ignored: normal.ignored })
             }
-            Err(message) => Err(ReadError::invalid(Problem { path: None, message }, identity)),
+            Err(message) => Err(ReadError::invalid(Invalid { field: None, message }, identity)),
         }
     }
 

@@ -61,7 +61,7 @@ fn reply_value(source: Source<'_>, limits: &Limits) -> Result<Value, String> {
     let known = schemas::of_record(COMMAND_REPLY).map_err(|e| e.to_string())?;
     walk::normalise(&known.shape, source, limits)
         .map(|normal| normal.value)
-        .map_err(|problem| format!("not a {COMMAND_REPLY}: {}", problem.message))
+        .map_err(|problem| format!("not a {COMMAND_REPLY}: {problem}"))
 }
 
 #[cfg(test)]

@@ -15,15 +15,7 @@ use super::{
     scalar,
     shape::{Field, Record, Shape, Type, TypeId},
 };
-
-/// A value that is not what the schema asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    /// Where, as a path (`lines[2].quantity`); none: the whole record.
-    pub(crate) path: Option<String>,
-    /// One sentence that says what is wrong and how to mend it.
-    pub(crate) message: String,
-}
+use crate::domain::{Faults, Findings, Invalid};
 
 /// What is read.
 pub(crate) enum Source<'a> {
@@ -37,16 +29,21 @@ pub(crate) struct Normal {
     pub(crate) ignored: Vec<String>,
 }
 
-/// Reads a whole record.
+/// Reads a whole record, and says everything that does not fit.
 pub(crate) fn normalise(
     shape: &Shape,
     source: Source<'_>,
     limits: &Limits,
-) -> Result<Normal, Problem> {
-    let mut walker =
-        Walker { shape, values: limits.values, depth: limits.depth, ignored: Vec::new() };
-    let value = walker.value(shape.root(), source, &Path::Root)?;
-    Ok(Normal { value, ignored: walker.ignored })
+) -> Result<Normal, Faults> {
+    let (findings, ignored) = (Findings::default(), Vec::new());
+    let Limits { values, depth, .. } = *limits;
+    let mut walker = Walker { shape, values, depth, ignored, findings, spent: false };
+    let value = walker.value(shape.root(), source, &Path::Root);
+    let value = walker.or_null(value).unwrap_or_else(|problem| {
+        walker.findings.add(problem);
+        Value::Null
+    });
+    walker.findings.or(Normal { value, ignored: walker.ignored })
 }
 
 /// Where the walk is; rendered only when something is said about it.
@@ -68,12 +65,12 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Path<'_> {
-    fn problem(&self, what: impl fmt::Display) -> Problem {
+    fn problem(&self, what: impl fmt::Display) -> Invalid {
         match self {
-            Self::Root => Problem { path: None, message: what.to_string() },
+            Self::Root => Invalid { field: None, message: what.to_string() },
             _ => {
                 let path = self.to_string();
-                Problem { message: format!("`{path}`: {what}"), path: Some(path) }
+                Invalid { message: format!("`{path}`: {what}"), field: Some(path) }
             }
         }
     }
@@ -103,16 +100,37 @@ struct Walker<'s> {
     values: usize,
     depth: usize,
     ignored: Vec<String>,
+    findings: Findings,
+    /// Too many values were met: the walk ends.
+    spent: bool,
 }
 
 impl<'s> Walker<'s> {
-    fn count(&mut self, path: &Path<'_>) -> Result<(), Problem> {
-        self.values =
-            self.values.checked_sub(1).ok_or_else(|| path.problem("it holds too many values"))?;
-        Ok(())
+    fn count(&mut self, path: &Path<'_>) -> Result<(), Invalid> {
+        match self.values.checked_sub(1) {
+            Some(left) => {
+                self.values = left;
+                Ok(())
+            }
+            None => {
+                self.spent = true;
+                Err(path.problem("it holds too many values"))
+            }
+        }
     }
 
-    fn value(&mut self, id: TypeId, source: Source<'_>, path: &Path<'_>) -> Result<Value, Problem> {
+    /// Notes what is wrong with a part and goes on to the next: a sender mends all at once.
+    fn or_null(&mut self, part: Result<Value, Invalid>) -> Result<Value, Invalid> {
+        match part {
+            Err(problem) if !self.spent => {
+                self.findings.add(problem);
+                Ok(Value::Null)
+            }
+            part => part,
+        }
+    }
+
+    fn value(&mut self, id: TypeId, source: Source<'_>, path: &Path<'_>) -> Result<Value, Invalid> {
         self.count(path)?;
         let shape = self.shape;
         match shape.get(id) {
@@ -147,7 +165,7 @@ impl<'s> Walker<'s> {
         variants: &'s [TypeId],
         source: Source<'_>,
         path: &Path<'_>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Invalid> {
         let is_null = is_null(&source);
         let shape = self.shape;
         let mut others =
@@ -165,7 +183,7 @@ impl<'s> Walker<'s> {
         record: &'s Record,
         source: Source<'_>,
         path: &Path<'_>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Invalid> {
         let mut given: Vec<(String, Option<Source<'_>>)> = match source {
             Source::Json(raw) => match json::open(raw).map_err(|e| path.problem(e))? {
                 Json::Object(members) => {
@@ -195,10 +213,9 @@ impl<'s> Walker<'s> {
         {
             return Err(problem);
         }
-        if let Some((name, _)) =
-            given.iter().find(|(name, _)| record.fields.iter().all(|field| field.name != *name))
-        {
-            return Err(unknown(record, name, path));
+        let ours = |name: &str| record.fields.iter().any(|field| field.name == name);
+        for (name, _) in given.iter().filter(|(name, _)| !ours(name)) {
+            self.findings.add(unknown(record, name, path));
         }
         let mut normal = Map::with_capacity(record.fields.len());
         for field in &record.fields {
@@ -212,9 +229,15 @@ impl<'s> Walker<'s> {
                 {
                     default.clone()
                 }
-                (Some(source), _) => self.field(record, field, source, &path)?,
+                (Some(source), _) => {
+                    let value = self.field(record, field, source, &path);
+                    self.or_null(value)?
+                }
                 (None, Some(default)) => default.clone(),
-                (None, None) => return Err(path.problem("it is missing and has no default")),
+                (None, None) => {
+                    self.findings.add(path.problem("it is missing and has no default"));
+                    Value::Null
+                }
             };
             normal.insert(field.name.clone(), value);
         }
@@ -251,7 +274,7 @@ impl<'s> Walker<'s> {
         field: &'s Field,
         source: Source<'_>,
         path: &Path<'_>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Invalid> {
         match special(record, field) {
             None => self.value(field.type_id, source, path),
             Some(Special::JsonMap) => self.json_map(source, path),
@@ -271,7 +294,7 @@ impl<'s> Walker<'s> {
         items: TypeId,
         source: Source<'_>,
         path: &Path<'_>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Invalid> {
         let sources: Vec<Source<'_>> = match source {
             Source::Json(raw) => match json::open(raw).map_err(|e| path.problem(e))? {
                 Json::Array(items) => items.into_iter().map(Source::Json).collect(),
@@ -287,10 +310,10 @@ impl<'s> Walker<'s> {
                     .problem(format_args!("expected an array, got {}", scalar::describe(&other))));
             }
         };
-        let normal = sources
-            .into_iter()
-            .enumerate()
-            .map(|(index, source)| self.value(items, source, &Path::Item(path, index)));
+        let normal = sources.into_iter().enumerate().map(|(index, source)| {
+            let value = self.value(items, source, &Path::Item(path, index));
+            self.or_null(value)
+        });
         Ok(Value::Array(normal.collect::<Result<_, _>>()?))
     }
 
@@ -298,7 +321,7 @@ impl<'s> Walker<'s> {
         &mut self,
         source: Source<'a>,
         path: &Path<'_>,
-    ) -> Result<Vec<(String, Source<'a>)>, Problem> {
+    ) -> Result<Vec<(String, Source<'a>)>, Invalid> {
         match source {
             Source::Json(raw) => match json::open(raw).map_err(|e| path.problem(e))? {
                 Json::Object(members) => {
@@ -327,28 +350,30 @@ impl<'s> Walker<'s> {
         values: TypeId,
         source: Source<'_>,
         path: &Path<'_>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Invalid> {
         let mut normal = Map::new();
         for (name, source) in self.entries(source, path)? {
-            let value = self.value(values, source, &Path::Member(path, &name))?;
+            let value = self.value(values, source, &Path::Member(path, &name));
+            let value = self.or_null(value)?;
             normal.insert(name, value);
         }
         Ok(Value::Object(normal))
     }
 
-    fn json_map(&mut self, source: Source<'_>, path: &Path<'_>) -> Result<Value, Problem> {
+    fn json_map(&mut self, source: Source<'_>, path: &Path<'_>) -> Result<Value, Invalid> {
         let mut normal = Map::new();
         for (name, source) in self.entries(source, path)? {
             let short = shorten(&name);
             let value = self.free(source, &Path::Member(path, &short), |raw| {
                 serde_json::from_str::<Value>(raw.get()).map_err(|e| e.to_string())
-            })?;
+            });
+            let value = self.or_null(value)?;
             normal.insert(name, value);
         }
         Ok(Value::Object(normal))
     }
 
-    fn json_text(&mut self, source: Source<'_>, path: &Path<'_>) -> Result<Value, Problem> {
+    fn json_text(&mut self, source: Source<'_>, path: &Path<'_>) -> Result<Value, Invalid> {
         self.free(source, path, |raw| Ok(Value::from(raw.get())))
     }
 
@@ -358,7 +383,7 @@ impl<'s> Walker<'s> {
         source: Source<'_>,
         path: &Path<'_>,
         take: impl FnOnce(&RawValue) -> Result<Value, String>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Invalid> {
         self.count(path)?;
         let raw = match source {
             Source::Json(raw) => raw,
@@ -371,7 +396,10 @@ impl<'s> Walker<'s> {
                 )));
             }
         };
-        json::open_all(raw, &mut self.values).map_err(|e| path.problem(e))?;
+        json::open_all(raw, &mut self.values).map_err(|e| {
+            self.spent = self.values == 0;
+            path.problem(e)
+        })?;
         take(raw).map_err(|e| path.problem(e))
     }
 }
@@ -384,7 +412,7 @@ fn is_null(source: &Source<'_>) -> bool {
 }
 
 /// What a value is that holds the command inside something else.
-fn wrapped(record: &Record, given: &[(String, Option<Source<'_>>)]) -> Option<Problem> {
+fn wrapped(record: &Record, given: &[(String, Option<Source<'_>>)]) -> Option<Invalid> {
     let ours = |name: &str| record.fields.iter().any(|field| field.name == name);
     let has = |name: &str| !ours(name) && given.iter().any(|(given, _)| given == name);
     let (what, mend) = if has("specversion") && (has("data") || has("data_base64")) {
@@ -406,10 +434,10 @@ fn wrapped(record: &Record, given: &[(String, Option<Source<'_>>)]) -> Option<Pr
         return None;
     };
     let message = format!("the value is {what}, not the command {}: {mend}", record.short_name());
-    Some(Problem { path: None, message })
+    Some(Invalid { field: None, message })
 }
 
-fn unknown(record: &Record, name: &str, path: &Path<'_>) -> Problem {
+fn unknown(record: &Record, name: &str, path: &Path<'_>) -> Invalid {
     let lower = name.to_lowercase();
     let nearest = record
         .fields

@@ -121,9 +121,10 @@ async fn command(config: &Config, options: &SendCommand, output: &Output) -> Res
                     })?)
                 }
             };
-            avro::encode_command(operation, &text, prefix).map_err(|invalid| {
-                // The message names the field.
-                CliError::Usage(format!("{}: {}", file.display(), invalid.message))
+            avro::encode_command(operation, &text, prefix).map_err(|faults| {
+                // Each message names its field.
+                let each = faults.all().map(|fault| format!("{}: {fault}", file.display()));
+                CliError::Usage(each.collect::<Vec<_>>().join("\n"))
             })?
         }
     };

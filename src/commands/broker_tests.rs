@@ -27,9 +27,9 @@ use crate::{
 use crate::{
     domain::{
         AccountName, Answer, Attempt, Body, Command, CommandReply, Details, Event, EventType,
-        Invalid, LookUp, Method, Operation, PlannedCall, Refusal, ReplyCategory, ReplyStatus,
-        SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
-        command::Call,
+        Faults, Invalid, LookUp, Method, Operation, PlannedCall, Refusal, ReplyCategory,
+        ReplyStatus, SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified,
+        Webhook, command::Call,
     },
     vendors::{OwnerOf, Vendor},
 };
@@ -67,9 +67,9 @@ impl Vendor for Fake {
     fn answer(&self, _: Answer) -> String {
         String::new()
     }
-    fn check(&self, command: &Command) -> Result<Vec<String>, Invalid> {
+    fn check(&self, command: &Command) -> Result<Vec<String>, Faults> {
         match command.document_number() {
-            Some("wrong") => Err(Invalid::field("orderNumber", "wrong")),
+            Some("wrong") => Err(Invalid::field("orderNumber", "wrong").into()),
             Some("panics") => panic!("a fault"),
             _ => Ok(Vec::new()),
         }

@@ -31,7 +31,9 @@ use super::{
     slots::Slots,
 };
 use crate::avro::{Identity, ReadCommand, ReadError};
-use crate::domain::{Attempt, CallFailure, Command, Details, Invalid, Operation, ReplyCategory};
+use crate::domain::{
+    Attempt, CallFailure, Command, Details, Findings, Invalid, Operation, ReplyCategory,
+};
 
 /// How long to wait for a registry that did not answer.
 const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
@@ -201,12 +203,14 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
             let outcome = Outcome::invalid(Invalid { field: None, message: message.to_owned() });
             return end(subject, outcome, 0);
         }
+        let mut findings = Findings::default();
         match account.vendor.check(&command) {
             Ok(ignored) => subject.ignored_fields.extend(ignored),
-            Err(invalid) => return end(subject, Outcome::invalid(invalid), 0),
+            Err(faults) => findings.join(faults),
         }
-        if let Err(invalid) = self.allowed(&command, account, &subject.ignored_fields) {
-            return end(subject, Outcome::invalid(invalid), 0);
+        self.allowed(&command, account, &subject.ignored_fields, &mut findings);
+        if let Err(faults) = findings.or(()) {
+            return end(subject, Outcome::invalid(faults), 0);
         }
         let facts = self.facts(&command, account);
         let at_most_once = facts.at_most_once;
@@ -234,13 +238,14 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
         command: &Command,
         account: &Account,
         ignored: &[String],
-    ) -> Result<(), Invalid> {
-        if let (true, Some(field)) = (self.settings.refuse_ignored_fields, ignored.first()) {
+        findings: &mut Findings,
+    ) {
+        for field in ignored.iter().filter(|_| self.settings.refuse_ignored_fields) {
             let message = format!(
                 "The vendor has no place for `{field}`, and `commands.ignored_fields` is \
                  \"reject\"; leave it out."
             );
-            return Err(Invalid::field(field.clone(), message));
+            findings.add(Invalid::field(field.clone(), message));
         }
         if let Command::Call(call) = command
             && !account.call_allow.is_empty()
@@ -253,9 +258,8 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
                 "The account `{}` may not call this path; its `call_allow` lists what it may.",
                 account.name
             );
-            return Err(Invalid::field("path", message));
+            findings.add(Invalid::field("path", message));
         }
-        Ok(())
     }
 
     /// A fault of ours in one command: it gets an answer, and the others go on.
@@ -308,9 +312,7 @@ impl<R: Reads, C: Calls, P: Replies> Shared<R, C, P> {
                     pause(REGISTRY_PAUSE, &taken.assignment).await?;
                     continue;
                 }
-                ReadError::Invalid { field, message, identity } => {
-                    (identity, Outcome::invalid(Invalid { field, message }))
-                }
+                ReadError::Invalid { faults, identity } => (identity, Outcome::invalid(*faults)),
                 ReadError::Unreadable { message, identity } => {
                     let category = ReplyCategory::Unreadable;
                     (identity, Outcome::failed(category, Details::default(), message))

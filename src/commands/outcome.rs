@@ -1,11 +1,22 @@
 //! How a command ended, and the reply that says so.
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::Coordinates;
 use crate::domain::{
-    Command, CommandReply, Details, Invalid, Operation, ReplyCategory, ReplyStatus,
+    Command, CommandReply, Details, Faults, Invalid, Operation, ReplyCategory, ReplyStatus,
 };
+
+/// Every fault of a command as JSON text: the reply's `result`, which no vendor's answer takes.
+fn listed(faults: &Faults) -> String {
+    let each = |fault: &Invalid| json!({"field": fault.field, "message": fault.message});
+    let mut result = json!({"faults": faults.all().map(each).collect::<Vec<_>>()});
+    if faults.left_out > 0 {
+        result["leftOut"] = faults.left_out.into();
+    }
+    result.to_string()
+}
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +74,21 @@ impl Outcome {
     }
 
     /// Found wrong before any call.
-    pub fn invalid(invalid: Invalid) -> Self {
-        let mut outcome = Self::new(ReplyStatus::Rejected, ReplyCategory::Invalid, invalid.message);
-        outcome.field = invalid.field;
+    pub fn invalid(faults: impl Into<Faults>) -> Self {
+        let faults = faults.into();
+        let message = match faults.further.len() + faults.left_out {
+            0 => faults.first.message.clone(),
+            further => format!(
+                "{} ({further} more {} wrong: `result` lists them)",
+                faults.first.message,
+                if further == 1 { "is" } else { "are" }
+            ),
+        };
+        let mut outcome = Self::new(ReplyStatus::Rejected, ReplyCategory::Invalid, message);
+        if !faults.further.is_empty() {
+            outcome.details.result = Some(listed(&faults));
+        }
+        outcome.field = faults.first.field;
         outcome
     }
 

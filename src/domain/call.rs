@@ -146,6 +146,69 @@ impl Invalid {
     }
 }
 
+/// Everything that is wrong with a command, in the order in which it was found: a sender mends it all at
+/// once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{first}")]
+pub struct Faults {
+    pub first: Invalid,
+    pub further: Vec<Invalid>,
+    /// So many more were found.
+    pub left_out: usize,
+}
+
+impl Faults {
+    /// So many are listed: ten thousand lines can have one each.
+    pub const MOST: usize = 100;
+
+    pub fn all(&self) -> impl Iterator<Item = &Invalid> {
+        std::iter::once(&self.first).chain(&self.further)
+    }
+}
+
+impl From<Invalid> for Faults {
+    fn from(first: Invalid) -> Self {
+        Self { first, further: Vec::new(), left_out: 0 }
+    }
+}
+
+/// Collects what is wrong with a command.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    faults: Option<Faults>,
+}
+
+impl Findings {
+    /// Notes what one check found.
+    pub fn note(&mut self, checked: Result<(), Invalid>) {
+        if let Err(invalid) = checked {
+            self.add(invalid);
+        }
+    }
+
+    pub fn add(&mut self, invalid: Invalid) {
+        match &mut self.faults {
+            None => self.faults = Some(invalid.into()),
+            Some(faults) if faults.further.len() + 1 < Faults::MOST => faults.further.push(invalid),
+            Some(faults) => faults.left_out += 1,
+        }
+    }
+
+    /// Notes what another look found.
+    pub fn join(&mut self, faults: Faults) {
+        self.add(faults.first);
+        faults.further.into_iter().for_each(|invalid| self.add(invalid));
+        if let Some(all) = &mut self.faults {
+            all.left_out += faults.left_out;
+        }
+    }
+
+    /// The value, if nothing was found.
+    pub fn or<T>(self, value: T) -> Result<T, Faults> {
+        self.faults.map_or(Ok(value), Err)
+    }
+}
+
 /// What a vendor said about one call, for the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Details {

@@ -18,8 +18,8 @@ mod webhook;
 
 pub use account::{AccountName, InvalidAccountName};
 pub use call::{
-    Attempt, Body, CallFailure, Details, Effect, Invalid, LookUp, Method, PlannedCall,
-    VendorAnswer, Verdict,
+    Attempt, Body, CallFailure, Details, Effect, Faults, Findings, Invalid, LookUp, Method,
+    PlannedCall, VendorAnswer, Verdict,
 };
 pub use command::{Command, Operation};
 pub use country::is_country;

@@ -16,8 +16,8 @@ fn orders() -> Vec<Value> {
         .collect()
 }
 
-#[test]
-fn the_pages_orders_work_for_the_vendor_they_are_for() {
+/// Both vendors.
+fn vendors() -> (jfwms::Jfwms, qianyi::Qianyi) {
     let name = AccountName::new("a").unwrap();
     let settings = toml::from_str("client_id = \"c\"\nclient_secret = \"s\"").unwrap();
     let jfwms = jfwms::Jfwms::new(name.clone(), settings).unwrap();
@@ -26,18 +26,49 @@ fn the_pages_orders_work_for_the_vendor_they_are_for() {
         app_secret: Secret::new("s"),
         app_secret_previous: None,
     };
-    let qianyi = qianyi::Qianyi::new(name, settings).unwrap();
-    let vendors: [(&str, &dyn Vendor); 2] = [("jf-main", &jfwms), ("qy-main", &qianyi)];
+    (jfwms, qianyi::Qianyi::new(name, settings).unwrap())
+}
+
+/// The page's order for an account.
+fn order_for(account: &str) -> Command {
     let orders = orders();
+    let order = orders.iter().find(|order| order["account"] == account);
+    let order = order.unwrap_or_else(|| panic!("no order for {account}"));
+    let Ok(order) = serde_json::from_value(with_millis(order.clone())) else {
+        panic!("no command: {order}");
+    };
+    Command::CreateOrder(Box::new(order))
+}
+
+#[test]
+fn the_pages_orders_work_for_the_vendor_they_are_for() {
+    let (jfwms, qianyi) = vendors();
+    let vendors: [(&str, &dyn Vendor); 2] = [("jf-main", &jfwms), ("qy-main", &qianyi)];
     for (account, vendor) in vendors {
-        let mut of_account = orders.iter().filter(|order| order["account"] == account);
-        let order = of_account.next().unwrap_or_else(|| panic!("no order for {account}"));
-        let Ok(order) = serde_json::from_value(with_millis(order.clone())) else {
-            panic!("no command: {order}");
-        };
-        let command = Command::CreateOrder(Box::new(order));
-        assert_eq!(vendor.check(&command).unwrap(), Vec::<String>::new(), "{account}");
+        assert_eq!(vendor.check(&order_for(account)).unwrap(), Vec::<String>::new(), "{account}");
     }
+}
+
+/// What the order of one vendor lacks for the other, or has too much, is said at once.
+#[test]
+fn an_order_for_the_other_vendor_is_refused_once() {
+    let (jfwms, qianyi) = vendors();
+    let fields = |vendor: &dyn Vendor, account: &str| -> Vec<String> {
+        let faults = vendor.check(&order_for(account)).unwrap_err();
+        faults.all().map(|fault| fault.field.clone().unwrap_or_default()).collect()
+    };
+    assert_eq!(
+        fields(&qianyi, "jf-main"),
+        [
+            "shop",
+            "warehouse",
+            "recipient.province",
+            "recipient.city",
+            "recipient.postCode",
+            "paidAt",
+        ]
+    );
+    assert_eq!(fields(&jfwms, "qy-main"), ["platform", "warehouse"]);
 }
 
 /// The common form has moments as milliseconds, and amounts as text.

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 
 use crate::domain::{
-    AccountName, Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall, Refusal,
+    AccountName, Answer, Attempt, Command, Event, EventType, Faults, LookUp, PlannedCall, Refusal,
     Secret, SignatureHint, TokenRefusal, Tokens, Unrecognized, Unverified, VendorAnswer, Verdict,
     Verified, Webhook,
 };
@@ -100,7 +100,7 @@ pub trait Vendor: Debug + Send + Sync {
 
     /// Checks a command against what the vendor's documents say it will refuse, without a call.
     /// Returns the paths of the fields that the vendor has no place for and that only inform.
-    fn check(&self, command: &Command) -> Result<Vec<String>, Invalid>;
+    fn check(&self, command: &Command) -> Result<Vec<String>, Faults>;
 
     /// Whether the operation takes the vendor's own number, which a look-up has to find first.
     fn needs_reference(&self, command: &Command) -> bool;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     api_client::*,
     domain::{
-        Answer, Attempt, Body, Command, Event, EventType, Invalid, LookUp, Method, PlannedCall,
+        Answer, Attempt, Body, Command, Event, EventType, Faults, LookUp, Method, PlannedCall,
         Refusal, Secret, SignatureHint, TokenRefusal, Tokens, Unrecognized, Unverified,
         VendorAnswer, Verdict, Verified, Webhook,
     },
@@ -162,7 +162,7 @@ impl Vendor for Plain {
     fn answer(&self, _: Answer) -> String {
         String::new()
     }
-    fn check(&self, _: &Command) -> Result<Vec<String>, Invalid> {
+    fn check(&self, _: &Command) -> Result<Vec<String>, Faults> {
         Ok(Vec::new())
     }
     fn needs_reference(&self, _: &Command) -> bool {

@@ -124,7 +124,8 @@ fn a_senders_mistake_is_named_with_its_path() {
         ("\"x\"".into(), "", "got a string"),
     ] {
         match read(Some(Operation::CreateOrder), None, json.as_bytes()) {
-            Err(ReadError::Invalid { field: found, message, identity }) => {
+            Err(ReadError::Invalid { faults, identity }) => {
+                let Invalid { field: found, message } = faults.first;
                 assert_eq!(found.unwrap_or_default(), field, "{message}");
                 assert!(message.contains(says), "{message}");
                 assert_eq!(identity.operation, Some(Operation::CreateOrder));
@@ -133,6 +134,46 @@ fn a_senders_mistake_is_named_with_its_path() {
             other => panic!("{field}: {other:?} for {json}"),
         }
     }
+}
+
+/// The paths of all faults.
+fn faulty(read: Result<ReadCommand, ReadError>) -> (Vec<String>, usize) {
+    let Err(ReadError::Invalid { faults, .. }) = read else { panic!("{read:?}") };
+    let field = |fault: &Invalid| fault.field.clone().unwrap_or_default();
+    (faults.all().map(field).collect(), faults.left_out)
+}
+
+#[test]
+fn every_fault_of_a_command_is_said_at_once() {
+    let json = r#"{"acount": "a", "orderNumber": 7, "shopp": "s", "recipient": {"country": 1, "nam": "x"},
+        "lines": [{"sku": "A", "quantity": 0}, 3, {"quantity": 1}], "paidAt": "soon",
+        "vendorFields": []}"#;
+    let (fields, left_out) = faulty(read(Some(Operation::CreateOrder), None, json.as_bytes()));
+    assert_eq!(
+        fields,
+        [
+            "acount",
+            "shopp",
+            "account",
+            "orderNumber",
+            "recipient.nam",
+            "recipient.country",
+            "paidAt",
+            "lines[0].quantity",
+            "lines[1]",
+            "lines[2].sku",
+            "vendorFields",
+        ]
+    );
+    assert_eq!(left_out, 0);
+    // As many as a reply can hold; how many more there are.
+    let lines = vec!["{\"sku\": \"A\", \"quantity\": 0}"; 250].join(",");
+    let many = format!(
+        "{{\"account\": \"a\", \"orderNumber\": \"1\", \"recipient\": {{\"country\": \"DE\"}}, \"lines\": \
+         [{lines}]}}"
+    );
+    let (fields, left_out) = faulty(read(Some(Operation::CreateOrder), None, many.as_bytes()));
+    assert_eq!((fields.len(), left_out), (Faults::MOST, 250 - Faults::MOST));
 }
 
 #[test]
@@ -263,7 +304,8 @@ fn older_and_newer_writers_are_resolved_to_our_schema() {
 
     let wrong = record(r#",{"name":"expiresAt","type":"string"}"#);
     match written(&wrong, &[both.clone(), text("x")].concat()) {
-        Err(ReadError::Invalid { field, message, identity }) => {
+        Err(ReadError::Invalid { faults, identity }) => {
+            let Invalid { field, message } = faults.first;
             assert_eq!(field.as_deref(), Some("expiresAt"));
             assert!(message.contains("expected timestamp-millis, got a string"), "{message}");
             assert_eq!(identity.account.as_deref(), Some("a"));
@@ -279,8 +321,8 @@ fn older_and_newer_writers_are_resolved_to_our_schema() {
         let datum = [both.clone(), vec![2], text("x"), text(value), vec![0]].concat();
         match (written(&vendor, &datum), field) {
             (Ok(_), None) => {}
-            (Err(ReadError::Invalid { field, .. }), Some(expected)) => {
-                assert_eq!(field.as_deref(), Some(expected));
+            (Err(ReadError::Invalid { faults, .. }), Some(expected)) => {
+                assert_eq!(faults.first.field.as_deref(), Some(expected));
             }
             (other, _) => panic!("{other:?}"),
         }
@@ -288,6 +330,24 @@ fn older_and_newer_writers_are_resolved_to_our_schema() {
     let short = r#"{"type":"record","name":"com.shop.CancelOrder","fields":[
         {"name":"account","type":"string"},{"name":"orderNumber","type":"string"}]}"#;
     assert!(written(short, &both).is_ok());
+    // A name of the writer's own, as Flink, Spark and Connect make them: on the topic of one kind the
+    // fields decide.
+    for name in
+        ["record", "org.apache.flink.avro.generated.record", "topLevelRecord", "ConnectDefault"]
+    {
+        let generated = short.replace("com.shop.CancelOrder", name);
+        assert!(written(&generated, &both).is_ok(), "{name}");
+        let mixed = reader().read_avro(None, None, &Shape::parse(&generated).unwrap(), &both);
+        let Err(ReadError::Unreadable { message, .. }) = mixed else { panic!("{mixed:?}") };
+        assert!(message.contains("wms.commands.CancelOrder"), "{message}");
+    }
+    let another =
+        r#"{"type":"record","name":"com.shop.Cart","fields":[{"name":"sku","type":"string"}]}"#;
+    let (fields, _) = faulty(written(another, &text("A")));
+    assert_eq!(fields, ["account", "orderNumber"]);
+    // Another command's name is a contradiction, whatever its fields.
+    let order = short.replace("com.shop.CancelOrder", "wms.commands.CreateOrder");
+    assert!(matches!(written(&order, &both), Err(ReadError::Unreadable { .. })));
     let mixed = reader().read_avro(None, None, &Shape::parse(short).unwrap(), &both);
     assert!(matches!(mixed, Err(ReadError::Unreadable { .. })), "{mixed:?}");
 }

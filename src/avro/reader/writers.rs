@@ -115,7 +115,8 @@ fn what_cannot_be_resolved_is_named_with_its_path() {
         });
         given[name] = value;
         match resolved(Operation::CreateOrder, &schema(name, of), given) {
-            Err(ReadError::Invalid { field: found, message, identity }) => {
+            Err(ReadError::Invalid { faults, identity }) => {
+                let Invalid { field: found, message } = faults.first;
                 assert_eq!(found.as_deref(), Some(field), "{message}");
                 assert!(message.contains(says), "{message}");
                 assert_eq!(identity.document_number.as_deref(), Some("N"));
@@ -127,7 +128,8 @@ fn what_cannot_be_resolved_is_named_with_its_path() {
     let short = r#"{"type": "record", "name": "CancelOrder", "namespace": "wms.commands", "fields": [
         {"name": "account", "type": "string"}]}"#;
     match resolved(Operation::CancelOrder, short, json!({"account": "a"})) {
-        Err(ReadError::Invalid { field, message, .. }) => {
+        Err(ReadError::Invalid { faults, .. }) => {
+            let Invalid { field, message } = faults.first;
             assert_eq!(field.as_deref(), Some("orderNumber"));
             assert!(message.contains("missing"), "{message}");
         }

@@ -281,7 +281,7 @@ async fn command(
 ) -> Result<Row, CliError> {
     let topic = world.config.topics.command(operation, None);
     let payload = avro::encode_command(operation, &body.to_string(), Prefix::SingleObject)
-        .map_err(|invalid| CliError::Failed(format!("{document}: {}", invalid.message)))?;
+        .map_err(|invalid| CliError::Failed(format!("{document}: {invalid}")))?;
     let position = world.send(&topic, document, payload).await?;
     let reply = reply_to(world, &topic, position).await;
     let text = |name: &str| {

@@ -15,7 +15,7 @@ pub use webhook::EVENT_TYPES;
 
 use super::{OwnerOf, TokenCalls, Vendor};
 use crate::domain::{
-    AccountName, Answer, Attempt, Command, Event, EventType, Invalid, LookUp, PlannedCall, Refusal,
+    AccountName, Answer, Attempt, Command, Event, EventType, Faults, LookUp, PlannedCall, Refusal,
     Secret, SignatureHint, Unrecognized, Unverified, VendorAnswer, Verdict, Verified, Webhook,
 };
 
@@ -151,7 +151,7 @@ impl Vendor for Jfwms {
         ))
     }
 
-    fn check(&self, command: &Command) -> Result<Vec<String>, Invalid> {
+    fn check(&self, command: &Command) -> Result<Vec<String>, Faults> {
         api::check(command)
     }
 

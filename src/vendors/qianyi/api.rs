@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     domain::{
-        AccountName, Answer, Attempt, Body, Command, Event, EventType, Invalid, LookUp, Method,
-        PlannedCall, Refusal, Secret, SignatureHint, Unrecognized, Unverified, VendorAnswer,
-        Verdict, Verified, Webhook,
+        AccountName, Answer, Attempt, Body, Command, Event, EventType, Faults, Findings, Invalid,
+        LookUp, Method, PlannedCall, Refusal, Secret, SignatureHint, Unrecognized, Unverified,
+        VendorAnswer, Verdict, Verified, Webhook,
         command::{Call, CancelAsn},
     },
     vendors::{OwnerOf, Vendor},
@@ -155,7 +155,7 @@ impl Vendor for Qianyi {
         .to_string())
     }
 
-    fn check(&self, command: &Command) -> Result<Vec<String>, Invalid> {
+    fn check(&self, command: &Command) -> Result<Vec<String>, Faults> {
         match command {
             Command::CreateOrder(c) => order::check(c),
             Command::CancelOrder(c) => order::check_cancel(c).map(|()| Vec::new()),
@@ -206,29 +206,31 @@ fn reference(cancel: &CancelAsn) -> Option<&str> {
 }
 
 /// Checks what a caller sends on its own account: path, operation and a JSON text.
-fn check_call(call: &Call) -> Result<(), Invalid> {
+fn check_call(call: &Call) -> Result<(), Faults> {
+    let mut findings = Findings::default();
     if call.path.is_empty() || !call.path.chars().all(|c| c.is_ascii_alphabetic()) {
-        return Err(Invalid::field(
+        findings.add(Invalid::field(
             "path",
             "`path` is the part after `/api/v1/`, letters only, such as `salesOrder`",
         ));
     }
     let service_type = call.service_type.as_deref().unwrap_or_default();
     if service_type.is_empty() {
-        return Err(missing("serviceType", "serviceType"));
+        findings.add(missing("serviceType", "serviceType"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if service_type.len() > SERVICE_TYPE_MAX || !service_type.chars().all(plain) {
-        return Err(Invalid::field(
+        findings.add(Invalid::field(
             "serviceType",
             "`serviceType` is letters, digits and `_` only, such as `QUERY_SHOP_LIST`",
         ));
     }
-    json::well_formed(&call.body).map_err(|malformed| {
+    findings.note(json::well_formed(&call.body).map_err(|malformed| {
         let message = match malformed {
             json::Malformed::NotJson => "`body` is not JSON: Qianyi takes JSON text only",
             json::Malformed::TooDeep => "`body` is nested deeper than 64 levels: flatten it",
         };
         Invalid::field("body", message)
-    })
+    }));
+    findings.or(())
 }

@@ -388,7 +388,7 @@ fn what_the_vendor_would_refuse_is_refused_by_its_path() {
         .chain(others);
     for (field, command) in commands {
         let invalid = qianyi().check(&command).unwrap_err();
-        assert_eq!(invalid.field.as_deref(), Some(field), "{}", invalid.message);
+        assert_eq!(invalid.first.field.as_deref(), Some(field), "{invalid}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     json_out::{Body, exact, in_china},
 };
 use crate::domain::{
-    Invalid,
+    Faults, Findings, Invalid,
     command::{AsnBox, AsnLine, Batch, CancelAsn, Condition, CreateAsn, Packing, Transport},
 };
 
@@ -43,37 +43,38 @@ const CONTAINERS: [&str; 22] = [
 ];
 
 /// Checks an ASN.
-pub(super) fn check(asn: &CreateAsn) -> Result<(), Invalid> {
+pub(super) fn check(asn: &CreateAsn) -> Result<(), Faults> {
+    let mut findings = Findings::default();
     let check = Check { wins: &asn.vendor_fields };
     // Without it the vendor would create the same ASN again and again.
-    check.required("asnNumber", "customNumber", Some(&asn.asn_number), usize::MAX)?;
-    check.required("warehouse", "warehouseName", Some(&asn.warehouse), usize::MAX)?;
+    findings.note(check.required("asnNumber", "customNumber", Some(&asn.asn_number), usize::MAX));
+    findings.note(check.required("warehouse", "warehouseName", Some(&asn.warehouse), usize::MAX));
     if asn.tracking_numbers.len() > 1 && !asn.vendor_fields.contains_key("trackNumber") {
-        return Err(Invalid::field(
+        findings.add(Invalid::field(
             "trackingNumbers",
             "`trackingNumbers` has several, Qianyi takes one (`trackNumber`): give one",
         ));
     }
     let currency = asn.currency.as_deref();
-    check.required("currency", "purchasePriceCurrency", currency, usize::MAX)?;
+    findings.note(check.required("currency", "purchasePriceCurrency", currency, usize::MAX));
     for (field, vendor_field, value) in [
         ("currency", "purchasePriceCurrency", &asn.currency),
         ("firstLegCurrency", "firstLegPriceCurrency", &asn.first_leg_currency),
         ("transferCurrency", "transferPriceCurrency", &asn.transfer_currency),
     ] {
-        check.currency(field, vendor_field, value.as_deref())?;
+        findings.note(check.currency(field, vendor_field, value.as_deref()));
     }
     let container = asn.container_model.as_deref();
-    check.one_of("containerModel", "containerModel", container, &CONTAINERS)?;
+    findings.note(check.one_of("containerModel", "containerModel", container, &CONTAINERS));
     if asn.lines.is_empty() {
-        return Err(missing("lines", "asnSkuVOList"));
+        findings.add(missing("lines", "asnSkuVOList"));
     }
     let mut seen = BTreeSet::new();
     for (i, line) in asn.lines.iter().enumerate() {
         let path = format!("lines[{i}]");
-        check_line(&path, line)?;
+        check_line(&path, line, &mut findings);
         if !seen.insert((&line.sku, same_batch(line.batch.as_ref()))) {
-            return Err(Invalid::field(
+            findings.add(Invalid::field(
                 format!("{path}.sku"),
                 format!(
                     "`{path}.sku` stands on an earlier line with the same batch, and Qianyi would \
@@ -82,34 +83,35 @@ pub(super) fn check(asn: &CreateAsn) -> Result<(), Invalid> {
             ));
         }
     }
-    check_boxes(asn)
+    check_boxes(asn, &mut findings);
+    findings.or(())
 }
 
 /// Checks a cancellation.
-pub(super) fn check_cancel(cancel: &CancelAsn) -> Result<(), Invalid> {
+pub(super) fn check_cancel(cancel: &CancelAsn) -> Result<(), Faults> {
     if cancel.vendor_reference.as_deref().is_some_and(|reference| !reference.is_empty()) {
         return Ok(());
     }
     let check = Check { wins: &cancel.vendor_fields };
-    check.required("asnNumber", "asnNumber", Some(&cancel.asn_number), usize::MAX)
+    Ok(check.required("asnNumber", "asnNumber", Some(&cancel.asn_number), usize::MAX)?)
 }
 
-fn check_line(path: &str, line: &AsnLine) -> Result<(), Invalid> {
+fn check_line(path: &str, line: &AsnLine, findings: &mut Findings) {
     let check = Check { wins: &line.vendor_fields };
-    check.required(&format!("{path}.sku"), "sku", Some(&line.sku), usize::MAX)?;
-    at_least_one(format!("{path}.quantity"), line.quantity)?;
+    findings.note(check.required(&format!("{path}.sku"), "sku", Some(&line.sku), usize::MAX));
+    findings.note(at_least_one(format!("{path}.quantity"), line.quantity));
     if line.purchase_price.is_none() && !line.vendor_fields.contains_key("purchasePrice") {
-        return Err(missing(&format!("{path}.purchasePrice"), "purchasePrice"));
+        findings.add(missing(&format!("{path}.purchasePrice"), "purchasePrice"));
     }
     if line.first_leg_price.as_ref().is_some_and(|price| price.decimals() > 2)
         && !line.vendor_fields.contains_key("firstLegPrice")
     {
         let field = format!("{path}.firstLegPrice");
         let message = format!("`{field}` has more than the 2 decimals that Qianyi keeps: round it");
-        return Err(Invalid::field(field, message));
+        findings.add(Invalid::field(field, message));
     }
     let number = line.batch.as_ref().and_then(|batch| batch.number.as_deref());
-    check.at_most(&format!("{path}.batch.number"), "batchNo", number, 255)
+    findings.note(check.at_most(&format!("{path}.batch.number"), "batchNo", number, 255));
 }
 
 /// What makes two batches one: their number, else all that is known of them.
@@ -124,50 +126,49 @@ fn same_batch(batch: Option<&Batch>) -> (&str, Option<Date>, Option<Date>, &str)
     }
 }
 
-fn check_boxes(asn: &CreateAsn) -> Result<(), Invalid> {
+fn check_boxes(asn: &CreateAsn, findings: &mut Findings) {
     if asn.vendor_fields.contains_key("asnMarkVOList") {
-        return Ok(());
+        return;
     }
     if asn.boxes.is_empty() {
-        return match asn.packing {
-            Packing::Parcel => Ok(()),
-            Packing::Boxes => Err(Invalid::field(
+        match asn.packing {
+            Packing::Parcel => {}
+            Packing::Boxes => findings.add(Invalid::field(
                 "boxes",
                 "`packing` is BOXES and `boxes` is empty: give the boxes, or PARCEL",
             )),
-        };
+        }
+        return;
     }
     let mut numbers = BTreeSet::new();
     for (i, asn_box) in asn.boxes.iter().enumerate() {
-        check_box(&format!("boxes[{i}]"), asn_box, &mut numbers)?;
+        check_box(&format!("boxes[{i}]"), asn_box, &mut numbers, findings);
     }
     let in_lines = sums(asn.lines.iter().map(|line| (line.sku.as_str(), line.quantity)));
     let packed = asn.boxes.iter().flat_map(|asn_box| &asn_box.lines);
     let in_boxes = sums(packed.map(|line| (line.sku.as_str(), line.quantity)));
-    if in_lines == in_boxes {
-        return Ok(());
+    let skus: BTreeSet<&str> = in_lines.keys().chain(in_boxes.keys()).copied().collect();
+    for sku in skus {
+        let quantity = |sums: &BTreeMap<&str, i128>| sums.get(sku).copied().unwrap_or_default();
+        let (said, boxed) = (quantity(&in_lines), quantity(&in_boxes));
+        if said != boxed {
+            findings.add(Invalid::field(
+                "boxes",
+                format!(
+                    "the boxes hold {boxed} of `{sku}`, the lines say {said}: make the sums equal"
+                ),
+            ));
+        }
     }
-    let differs =
-        in_lines.keys().chain(in_boxes.keys()).find(|s| in_lines.get(*s) != in_boxes.get(*s));
-    let sku = differs.copied().unwrap_or_default();
-    let quantity = |sums: &BTreeMap<&str, i128>| sums.get(sku).copied().unwrap_or_default();
-    Err(Invalid::field(
-        "boxes",
-        format!(
-            "the boxes hold {} of `{sku}`, the lines say {}: make the sums equal",
-            quantity(&in_boxes),
-            quantity(&in_lines)
-        ),
-    ))
 }
 
-fn check_box(path: &str, asn_box: &AsnBox, numbers: &mut BTreeSet<i32>) -> Result<(), Invalid> {
+fn check_box(path: &str, asn_box: &AsnBox, numbers: &mut BTreeSet<i32>, findings: &mut Findings) {
     let field = format!("{path}.number");
     if asn_box.number < 1 {
-        return Err(Invalid::field(&*field, format!("`{field}` is below 1: count from 1")));
+        findings.add(Invalid::field(&*field, format!("`{field}` is below 1: count from 1")));
     }
     if !numbers.insert(asn_box.number) {
-        return Err(Invalid::field(&*field, format!("`{field}` is another box's: number each")));
+        findings.add(Invalid::field(&*field, format!("`{field}` is another box's: number each")));
     }
     for (name, vendor_field, measure) in [
         ("weightGrams", "weight", &asn_box.weight_grams),
@@ -176,15 +177,15 @@ fn check_box(path: &str, asn_box: &AsnBox, numbers: &mut BTreeSet<i32>) -> Resul
         ("heightCm", "height", &asn_box.height_cm),
     ] {
         if measure.is_none() {
-            return Err(missing(&format!("{path}.{name}"), vendor_field));
+            findings.add(missing(&format!("{path}.{name}"), vendor_field));
         }
     }
     if asn_box.lines.is_empty() {
-        return Err(missing(&format!("{path}.lines"), "asnMarkSkuVOList"));
+        findings.add(missing(&format!("{path}.lines"), "asnMarkSkuVOList"));
     }
-    asn_box.lines.iter().enumerate().try_for_each(|(i, line)| {
-        at_least_one(format!("{path}.lines[{i}].quantity"), line.quantity)
-    })
+    for (i, line) in asn_box.lines.iter().enumerate() {
+        findings.note(at_least_one(format!("{path}.lines[{i}].quantity"), line.quantity));
+    }
 }
 
 fn sums<'a>(lines: impl Iterator<Item = (&'a str, i64)>) -> BTreeMap<&'a str, i128> {

@@ -10,77 +10,84 @@ use super::{
     json_out::{Body, in_china},
 };
 use crate::domain::{
-    Invalid,
+    Faults, Findings, Invalid,
     command::{
         CancelOrder, CreateOrder, LabelType, Logistics, OrderLine, PaymentMethod, Recipient,
     },
 };
 
 /// Checks an order; returns the paths of fields that only inform and have no place.
-pub(super) fn check(order: &CreateOrder) -> Result<Vec<String>, Invalid> {
+pub(super) fn check(order: &CreateOrder) -> Result<Vec<String>, Faults> {
+    let mut findings = Findings::default();
     let check = Check { wins: &order.vendor_fields };
-    check_number(&check, &order.order_number)?;
-    check.required("shop", "shop", order.shop.as_deref(), 255)?;
+    check_number(&check, &order.order_number, &mut findings);
+    findings.note(check.required("shop", "shop", order.shop.as_deref(), 255));
     if order.audit {
-        check.required("warehouse", "warehouse", order.warehouse.as_deref(), usize::MAX)?;
+        findings.note(check.required(
+            "warehouse",
+            "warehouse",
+            order.warehouse.as_deref(),
+            usize::MAX,
+        ));
         let name = order.logistics.as_ref().and_then(|logistics| logistics.name.as_deref());
-        check.required("logistics.name", "logistics", name, usize::MAX)?;
+        findings.note(check.required("logistics.name", "logistics", name, usize::MAX));
     } else {
         // Only an audit at once says from which warehouse.
-        no_place("warehouse", set(&order.warehouse))?;
+        findings.note(no_place("warehouse", set(&order.warehouse)));
     }
     if !order.vendor_fields.contains_key("buyer") {
-        check_recipient(&order.recipient)?;
+        check_recipient(&order.recipient, &mut findings);
     }
-    no_place("recipient.taxId", set(&order.recipient.tax_id))?;
+    findings.note(no_place("recipient.taxId", set(&order.recipient.tax_id)));
     if let Some(logistics) = &order.logistics {
-        no_place("logistics.id", logistics.id.is_some())?;
-        no_place("logistics.labelUrl", set(&logistics.label_url))?;
+        findings.note(no_place("logistics.id", logistics.id.is_some()));
+        findings.note(no_place("logistics.labelUrl", set(&logistics.label_url)));
     }
-    check.required("currency", "currency", order.currency.as_deref(), usize::MAX)?;
-    check.currency("currency", "currency", order.currency.as_deref())?;
+    findings.note(check.required("currency", "currency", order.currency.as_deref(), usize::MAX));
+    findings.note(check.currency("currency", "currency", order.currency.as_deref()));
     if order.payment_method == PaymentMethod::Cod
         && order.cod_amount.is_none()
         && !order.vendor_fields.contains_key("codPayAmount")
     {
-        return Err(missing("codAmount", "codPayAmount"));
+        findings.add(missing("codAmount", "codPayAmount"));
     }
     if order.paid_at.is_none() && !order.vendor_fields.contains_key("payTime") {
-        return Err(missing("paidAt", "payTime"));
+        findings.add(missing("paidAt", "payTime"));
     }
-    check.at_most("buyerNote", "buyerMessage", order.buyer_note.as_deref(), 1024)?;
-    check.at_most("sellerNote", "sellerRemarks", order.seller_note.as_deref(), 1024)?;
-    no_place("pickingNote", set(&order.picking_note))?;
+    findings.note(check.at_most("buyerNote", "buyerMessage", order.buyer_note.as_deref(), 1024));
+    findings.note(check.at_most("sellerNote", "sellerRemarks", order.seller_note.as_deref(), 1024));
+    findings.note(no_place("pickingNote", set(&order.picking_note)));
     if order.lines.is_empty() {
-        return Err(missing("lines", "skuList"));
+        findings.add(missing("lines", "skuList"));
     }
     for (i, line) in order.lines.iter().enumerate() {
-        check_line(&format!("lines[{i}]"), line, order.audit)?;
+        check_line(&format!("lines[{i}]"), line, order.audit, &mut findings);
     }
-    Ok(ignored(order))
+    findings.or(ignored(order))
 }
 
 /// Checks a cancellation.
-pub(super) fn check_cancel(cancel: &CancelOrder) -> Result<(), Invalid> {
+pub(super) fn check_cancel(cancel: &CancelOrder) -> Result<(), Faults> {
+    let mut findings = Findings::default();
     let check = Check { wins: &cancel.vendor_fields };
-    check_number(&check, &cancel.order_number)?;
-    check.required("shop", "shop", cancel.shop.as_deref(), 255)
+    check_number(&check, &cancel.order_number, &mut findings);
+    findings.note(check.required("shop", "shop", cancel.shop.as_deref(), 255));
+    findings.or(())
 }
 
 /// The order's number must also be one by which the order can be found again.
-fn check_number(check: &Check<'_>, number: &str) -> Result<(), Invalid> {
-    check.required("orderNumber", "onlineOrderNumber", Some(number), 50)?;
+fn check_number(check: &Check<'_>, number: &str, findings: &mut Findings) {
+    findings.note(check.required("orderNumber", "onlineOrderNumber", Some(number), 50));
     // QUERY_SALES_ORDER_LIST splits `onlineOrderNumber` at commas.
     if number.contains(',') {
-        return Err(Invalid::field(
+        findings.add(Invalid::field(
             "orderNumber",
             "`orderNumber` holds a comma: Qianyi could not look the order up again, leave it out",
         ));
     }
-    Ok(())
 }
 
-fn check_recipient(to: &Recipient) -> Result<(), Invalid> {
+fn check_recipient(to: &Recipient, findings: &mut Findings) {
     let wins = Map::new();
     let check = Check { wins: &wins };
     for (field, vendor_field, value, max) in [
@@ -90,7 +97,7 @@ fn check_recipient(to: &Recipient) -> Result<(), Invalid> {
         ("recipient.postCode", "buyer.postCode", &to.post_code, 50),
         ("recipient.address1", "buyer.address1", &to.address1, 255),
     ] {
-        check.required(field, vendor_field, value.as_deref(), max)?;
+        findings.note(check.required(field, vendor_field, value.as_deref(), max));
     }
     for (field, vendor_field, value, max) in [
         ("recipient.phone", "buyer.phone", &to.phone, 50),
@@ -99,24 +106,24 @@ fn check_recipient(to: &Recipient) -> Result<(), Invalid> {
         ("recipient.address2", "buyer.address2", &to.address2, 255),
         ("recipient.buyerId", "buyer.buyerId", &to.buyer_id, 255),
     ] {
-        check.at_most(field, vendor_field, value.as_deref(), max)?;
+        findings.note(check.at_most(field, vendor_field, value.as_deref(), max));
     }
-    country("recipient.country", &to.country)
+    findings.note(country("recipient.country", &to.country));
 }
 
-fn check_line(path: &str, line: &OrderLine, audit: bool) -> Result<(), Invalid> {
+fn check_line(path: &str, line: &OrderLine, audit: bool, findings: &mut Findings) {
     let check = Check { wins: &line.vendor_fields };
-    check.required(&format!("{path}.sku"), "sku", Some(&line.sku), 255)?;
-    at_least_one(format!("{path}.quantity"), line.quantity)?;
+    findings.note(check.required(&format!("{path}.sku"), "sku", Some(&line.sku), 255));
+    findings.note(at_least_one(format!("{path}.quantity"), line.quantity));
     let wins = |name: &str| line.vendor_fields.contains_key(name);
     let priced = line.paid_amount.is_some()
         || wins("payAmount")
         || (!audit && (line.unit_price.is_some() || wins("paymentPrice")));
     if !priced {
-        return Err(missing(&format!("{path}.paidAmount"), "payAmount"));
+        findings.add(missing(&format!("{path}.paidAmount"), "payAmount"));
     }
     let number = line.batch.as_ref().and_then(|batch| batch.number.as_deref());
-    check.at_most(&format!("{path}.batch.number"), "batchNo", number, 255)
+    findings.note(check.at_most(&format!("{path}.batch.number"), "batchNo", number, 255));
 }
 
 /// The fields that Qianyi has no place for and that only inform.

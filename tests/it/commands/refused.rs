@@ -1,6 +1,6 @@
 //! A refusal is an answer, not a dead letter; what would be refused is not sent.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wms_connector::{
     domain::Operation,
     sandbox::{Fault, FaultRule, Vendor},
@@ -11,13 +11,13 @@ use super::{
     samples::{self, Sample},
 };
 use crate::support::{
-    app::PATIENCE,
+    app::{PATIENCE, QIANYI},
     backend::{Outgoing, TestEnv},
     suite::tests,
 };
 
 tests! {
-    both: the_vendor_refuses, an_unknown_account, invalid_commands, an_avro_command_that_is_invalid,
+    both: the_vendor_refuses, an_unknown_account, invalid_commands, every_fault_in_one_reply, an_avro_command_that_is_invalid,
         a_record_without_a_key, an_expired_command;
 }
 
@@ -156,6 +156,38 @@ async fn invalid_commands(env: &TestEnv) {
     }
     without_a_call(&desk).await;
     desk.close().await;
+}
+
+/// A sender mends a command once, not once a fault: what cannot be read, and what the vendor would refuse.
+async fn every_fault_in_one_reply(env: &TestEnv) {
+    let desk = Desk::open(env).await;
+    let order = samples::small_order("F-1").with("/account", QIANYI);
+    let misread = samples::small_order("F-2").with("/shopp", "x").with("/recipient/country", 7);
+    for (sample, first, fields) in [
+        (
+            order,
+            "shop",
+            vec!["shop", "warehouse", "recipient.name", "recipient.province", "paidAt"],
+        ),
+        (misread, "shopp", vec!["shopp", "recipient.country"]),
+    ] {
+        let reply = desk.ask(desk.json(&sample)).await;
+        assert_eq!(reply.end(), ("REJECTED", "INVALID", 0, false), "{reply:#?}");
+        assert_eq!(reply.text("field"), first, "{reply:#?}");
+        let result: Value = serde_json::from_str(reply.text("result")).unwrap();
+        let faults = result["faults"].as_array().unwrap();
+        let more = format!("{} more", faults.len() - 1);
+        assert!(reply.text("message").contains(&more), "{reply:#?}");
+        for field in fields {
+            let fault = faults.iter().find(|fault| fault["field"] == field);
+            let message =
+                fault.unwrap_or_else(|| panic!("{field} in {reply:#?}"))["message"].as_str();
+            assert!(message.unwrap().contains(field), "{reply:#?}");
+        }
+    }
+    // One fault is no list.
+    let one = desk.ask(desk.json(&samples::small_order("F-3").with("/warehouse", ""))).await;
+    assert_eq!((one.text("field"), &one.says["result"]), ("warehouse", &Value::Null), "{one:#?}");
 }
 
 async fn an_avro_command_that_is_invalid(env: &TestEnv) {

@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::{Checks, checks::empty, merge, number, set};
+use super::{Checks, merge, number, set};
 use crate::domain::{
-    Invalid,
+    Faults,
     command::{AsnBox, AsnLine, Condition, CreateAsn, Packing},
 };
 
 /// Checks an ASN against the guide's errors 40000 to 40003 and the fields of COMMANDS.
-pub(super) fn check(asn: &CreateAsn) -> Result<Vec<String>, Invalid> {
+pub(super) fn check(asn: &CreateAsn) -> Result<Vec<String>, Faults> {
     let mut checks = Checks::new(&asn.vendor_fields);
-    checks.number("asnNumber", &asn.asn_number)?;
-    checks.required("warehouse", "warehouse", Some(&asn.warehouse))?;
+    checks.number("asnNumber", &asn.asn_number);
+    checks.required("warehouse", "warehouse", Some(&asn.warehouse));
     for (i, number) in asn.tracking_numbers.iter().enumerate() {
         // They are sent joined by commas.
         if number.trim().is_empty() || number.contains(',') {
             let path = format!("trackingNumbers[{i}]");
             let message = format!("`{path}` is empty or holds a comma: give one number an element");
-            return Err(Invalid::field(path, message));
+            checks.wrong(path, message);
         }
     }
-    checks.no_place("sendToWarehouse", asn.send_to_warehouse == Some(false))?;
+    checks.no_place("sendToWarehouse", asn.send_to_warehouse == Some(false));
     checks.informs("sendToWarehouse", asn.send_to_warehouse == Some(true));
     checks.informs("currency", asn.currency.is_some());
     checks.informs("firstLegCurrency", asn.first_leg_currency.is_some());
@@ -33,14 +33,14 @@ pub(super) fn check(asn: &CreateAsn) -> Result<Vec<String>, Invalid> {
     checks.informs("containerModel", asn.container_model.is_some());
 
     if asn.lines.is_empty() {
-        return Err(empty("lines"));
+        checks.empty("lines");
     }
     let mut skus = BTreeMap::new();
     for (i, line) in asn.lines.iter().enumerate() {
         let path = format!("lines[{i}]");
-        checks.line(&path, &line.sku, line.quantity)?;
-        checks.no_place(format!("{path}.condition"), line.condition != Condition::default())?;
-        checks.no_place(format!("{path}.batch"), line.batch.is_some())?;
+        checks.line(&path, &line.sku, line.quantity);
+        checks.no_place(format!("{path}.condition"), line.condition != Condition::default());
+        checks.no_place(format!("{path}.batch"), line.batch.is_some());
         checks.informs(format!("{path}.purchasePrice"), line.purchase_price.is_some());
         checks.informs(format!("{path}.firstLegPrice"), line.first_leg_price.is_some());
         checks.informs(format!("{path}.transferPrice"), line.transfer_price.is_some());
@@ -50,38 +50,39 @@ pub(super) fn check(asn: &CreateAsn) -> Result<Vec<String>, Invalid> {
             let path = format!("{path}.sku");
             let message =
                 format!("`{path}` names the same SKU as `lines[{first}]`: join the lines");
-            return Err(Invalid::field(path, message));
+            checks.wrong(path, message);
         }
     }
-    check_boxes(asn, &checks)?;
-    Ok(checks.ignored())
+    check_boxes(asn, &mut checks);
+    checks.done()
 }
 
 /// Boxes hold exactly what the lines announce.
-fn check_boxes(asn: &CreateAsn, checks: &Checks<'_>) -> Result<(), Invalid> {
+fn check_boxes(asn: &CreateAsn, checks: &mut Checks<'_>) {
     if asn.boxes.is_empty() {
-        return match asn.packing {
-            Packing::Parcel => Ok(()),
-            Packing::Boxes => Err(Invalid::field(
+        match asn.packing {
+            Packing::Parcel => {}
+            Packing::Boxes => checks.wrong(
                 "boxes",
                 "`packing` is BOXES and `boxes` is empty: list the boxes, or use PARCEL",
-            )),
-        };
+            ),
+        }
+        return;
     }
     let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
     for (i, one) in asn.boxes.iter().enumerate() {
         if one.lines.is_empty() {
-            return Err(empty(&format!("boxes[{i}].lines")));
+            checks.empty(&format!("boxes[{i}].lines"));
         }
         for (j, line) in one.lines.iter().enumerate() {
             let path = format!("boxes[{i}].lines[{j}]");
-            checks.line(&path, &line.sku, line.quantity)?;
+            checks.line(&path, &line.sku, line.quantity);
             if !asn.lines.iter().any(|announced| announced.sku == line.sku) {
                 let path = format!("{path}.sku");
                 let message = format!(
                     "`{path}` is in none of the `lines`: boxes hold what the lines announce"
                 );
-                return Err(Invalid::field(path, message));
+                checks.wrong(path, message);
             }
             *sums.entry(line.sku.as_str()).or_default() += i128::from(line.quantity);
         }
@@ -94,10 +95,9 @@ fn check_boxes(asn: &CreateAsn, checks: &Checks<'_>) -> Result<(), Invalid> {
                 "`{path}` is {} and the boxes hold {boxed}: boxes hold what the lines announce",
                 line.quantity
             );
-            return Err(Invalid::field(path, message));
+            checks.wrong(path, message);
         }
     }
-    Ok(())
 }
 
 /// The body of `/api/inbound/create`.

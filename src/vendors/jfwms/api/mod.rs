@@ -14,13 +14,13 @@ pub(super) use answers::{judge, judge_look_up, token_data};
 use self::checks::Checks;
 use super::{Jfwms, sign::CallHeaders};
 use crate::domain::{
-    Attempt, Body, Command, Invalid, Method, PlannedCall, Secret,
+    Attempt, Body, Command, Faults, Method, PlannedCall, Secret,
     command::{Call, CancelAsn, CancelOrder, Decimal, VendorFields},
 };
 use crate::vendors::TokenCalls;
 
 /// Checks a command; returns the paths of the fields that only inform and have no place here.
-pub(super) fn check(command: &Command) -> Result<Vec<String>, Invalid> {
+pub(super) fn check(command: &Command) -> Result<Vec<String>, Faults> {
     match command {
         Command::CreateOrder(order) => order::check(order),
         Command::CancelOrder(cancel) => check_cancel_order(cancel),
@@ -30,49 +30,50 @@ pub(super) fn check(command: &Command) -> Result<Vec<String>, Invalid> {
     }
 }
 
-fn check_cancel_order(cancel: &CancelOrder) -> Result<Vec<String>, Invalid> {
+fn check_cancel_order(cancel: &CancelOrder) -> Result<Vec<String>, Faults> {
     let mut checks = Checks::new(&cancel.vendor_fields);
-    checks.number("orderNumber", &cancel.order_number)?;
-    checks.limit("erpNo", "orderNumber", Some(&cancel.order_number), 100)?;
+    checks.number("orderNumber", &cancel.order_number);
+    checks.limit("erpNo", "orderNumber", Some(&cancel.order_number), 100);
     checks.informs("shop", cancel.shop.is_some());
-    Ok(checks.ignored())
+    checks.done()
 }
 
-fn check_cancel_asn(cancel: &CancelAsn) -> Result<Vec<String>, Invalid> {
-    let checks = Checks::new(&cancel.vendor_fields);
-    checks.number("asnNumber", &cancel.asn_number)?;
-    Ok(checks.ignored())
+fn check_cancel_asn(cancel: &CancelAsn) -> Result<Vec<String>, Faults> {
+    let mut checks = Checks::new(&cancel.vendor_fields);
+    checks.number("asnNumber", &cancel.asn_number);
+    checks.done()
 }
 
 /// `^/api(/[A-Za-z0-9_-]+)+$`, never `/api/oauth`: tokens are the connector's own business.
-fn check_call(call: &Call) -> Result<Vec<String>, Invalid> {
+fn check_call(call: &Call) -> Result<Vec<String>, Faults> {
+    let none = VendorFields::default();
+    let mut checks = Checks::new(&none);
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let mut parts = call.path.split('/');
     let begins = parts.next() == Some("") && parts.next() == Some("api");
     let parts: Vec<_> = parts.collect();
     let plain = parts.iter().all(|part| !part.is_empty() && part.chars().all(allowed));
     if !begins || parts.is_empty() || !plain {
-        return Err(Invalid::field(
+        checks.wrong(
             "path",
             "`path` is no path of a JFWMS operation: write it like /api/order/get, without query",
-        ));
-    }
-    if parts.first().is_some_and(|part| part.eq_ignore_ascii_case("oauth")) {
-        return Err(Invalid::field(
+        );
+    } else if parts.first().is_some_and(|part| part.eq_ignore_ascii_case("oauth")) {
+        checks.wrong(
             "path",
             "`path` is an operation on tokens, which the connector keeps itself: use `wms-connector authorize`",
-        ));
+        );
     }
     if call.service_type.is_some() {
-        return Err(Invalid::field(
+        checks.wrong(
             "serviceType",
             "`serviceType` is Qianyi's: leave it out, JFWMS names an operation by `path` alone",
-        ));
+        );
     }
     if serde_json::from_str::<serde::de::IgnoredAny>(&call.body).is_err() {
-        return Err(Invalid::field("body", "`body` is not JSON: write the operation's JSON text"));
+        checks.wrong("body", "`body` is not JSON: write the operation's JSON text");
     }
-    Ok(Vec::new())
+    checks.done()
 }
 
 /// The signed call of the operation.

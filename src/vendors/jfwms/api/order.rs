@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{Checks, checks::empty, merge, number, set};
+use super::{Checks, merge, number, set};
 use crate::domain::{
-    Invalid,
+    Faults,
     command::{CreateOrder, LogisticsKind, OrderLine, PaymentMethod},
 };
 
 /// Checks an order against the guide's errors 50000 to 50024 and the fields of COMMANDS.
-pub(super) fn check(order: &CreateOrder) -> Result<Vec<String>, Invalid> {
+pub(super) fn check(order: &CreateOrder) -> Result<Vec<String>, Faults> {
     let mut checks = Checks::new(&order.vendor_fields);
     let recipient = &order.recipient;
     let logistics = order.logistics.as_ref();
@@ -17,12 +17,12 @@ pub(super) fn check(order: &CreateOrder) -> Result<Vec<String>, Invalid> {
     let tracking_number = logistics.and_then(|logistics| logistics.tracking_number.as_deref());
     let label_url = logistics.and_then(|logistics| logistics.label_url.as_deref());
 
-    checks.number("orderNumber", &order.order_number)?;
-    checks.required("platform", "platform", order.platform.as_deref())?;
-    checks.required("warehouse", "warehouse", order.warehouse.as_deref())?;
-    checks.country("recipientCountry", "recipient.country", &recipient.country)?;
+    checks.number("orderNumber", &order.order_number);
+    checks.required("platform", "platform", order.platform.as_deref());
+    checks.required("warehouse", "warehouse", order.warehouse.as_deref());
+    checks.country("recipientCountry", "recipient.country", &recipient.country);
     if logistics.and_then(|logistics| logistics.kind) == Some(LogisticsKind::Offline) {
-        checks.required("buyerName", "recipient.name", recipient.name.as_deref())?;
+        checks.required("buyerName", "recipient.name", recipient.name.as_deref());
     }
     for (vendor_name, path, value, limit) in [
         ("erpNo", "orderNumber", Some(order.order_number.as_str()), 100),
@@ -37,31 +37,31 @@ pub(super) fn check(order: &CreateOrder) -> Result<Vec<String>, Invalid> {
         ("trackingNo", "logistics.trackingNumber", tracking_number, 100),
         ("labelUrl", "logistics.labelUrl", label_url, 2048),
     ] {
-        checks.limit(vendor_name, path, value, limit)?;
+        checks.limit(vendor_name, path, value, limit);
     }
 
-    checks.no_place("audit", order.audit)?;
-    checks.no_place("recipient.houseNumber", recipient.house_number.is_some())?;
-    checks.no_place("logistics.label", logistics.is_some_and(|l| l.label.is_some()))?;
-    checks.no_place("document", order.document.is_some())?;
-    checks.no_place("paymentMethod", order.payment_method != PaymentMethod::default())?;
-    checks.no_place("codAmount", order.cod_amount.is_some())?;
+    checks.no_place("audit", order.audit);
+    checks.no_place("recipient.houseNumber", recipient.house_number.is_some());
+    checks.no_place("logistics.label", logistics.is_some_and(|l| l.label.is_some()));
+    checks.no_place("document", order.document.is_some());
+    checks.no_place("paymentMethod", order.payment_method != PaymentMethod::default());
+    checks.no_place("codAmount", order.cod_amount.is_some());
     checks.informs("recipient.buyerId", recipient.buyer_id.is_some());
     checks.informs("freight", order.freight.is_some());
     checks.informs("paidAt", order.paid_at.is_some());
     checks.informs("buyerNote", order.buyer_note.is_some());
 
     if order.lines.is_empty() {
-        return Err(empty("lines"));
+        checks.empty("lines");
     }
     for (i, line) in order.lines.iter().enumerate() {
-        checks.line(&format!("lines[{i}]"), &line.sku, line.quantity)?;
-        checks.no_place(format!("lines[{i}].batch"), line.batch.is_some())?;
+        checks.line(&format!("lines[{i}]"), &line.sku, line.quantity);
+        checks.no_place(format!("lines[{i}].batch"), line.batch.is_some());
         checks.informs(format!("lines[{i}].paidAmount"), line.paid_amount.is_some());
         checks.informs(format!("lines[{i}].shippingPrice"), line.shipping_price.is_some());
         checks.informs(format!("lines[{i}].promotionDiscount"), line.promotion_discount.is_some());
     }
-    Ok(checks.ignored())
+    checks.done()
 }
 
 /// The body of `/api/order/create`.

@@ -333,8 +333,8 @@ fn what_would_be_refused_or_lost_is_refused_here_naming_the_field() {
     ] {
         let shown = over.to_string();
         let invalid = vendor().check(&command(kind, over)).unwrap_err();
-        assert_eq!(invalid.field.as_deref(), Some(field), "{kind} {shown}");
-        assert!(invalid.message.contains(field), "{}", invalid.message);
+        assert_eq!(invalid.first.field.as_deref(), Some(field), "{kind} {shown}");
+        assert!(invalid.first.message.contains(field), "{invalid}");
     }
 }
 
