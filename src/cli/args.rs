@@ -492,8 +492,11 @@ pub struct SendWebhook {
     #[arg(long = "type", value_name = "TYPE")]
     pub webhook_type: String,
     /// A file that holds `data` (JFWMS) or `bizParam` (Qianyi)
-    #[arg(long, value_name = "FILE")]
-    pub data_file: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sample")]
+    pub data_file: Option<PathBuf>,
+    /// Send the sample of the vendor's guide for this type
+    #[arg(long, conflicts_with = "data_file")]
+    pub sample: bool,
     /// The connector [default: this configuration's listener on loopback]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

@@ -1,4 +1,68 @@
-//! A command of each kind that works for each vendor, for whoever writes the first one.
+//! A command of each kind that works for each vendor, for whoever writes the first one, and the
+//! webhooks of the vendors' guides.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The samples of the vendors' guides.
+const JFWMS_SAMPLES: [&str; 10] = [
+    include_str!("../vendors/jfwms/samples/webhook/order.json"),
+    include_str!("../vendors/jfwms/samples/webhook/storage.json"),
+    include_str!("../vendors/jfwms/samples/webhook/return.json"),
+    include_str!("../vendors/jfwms/samples/webhook/orderIntercept.json"),
+    include_str!("../vendors/jfwms/samples/webhook/inventoryCount.json"),
+    include_str!("../vendors/jfwms/samples/webhook/adjust.json"),
+    include_str!("../vendors/jfwms/samples/webhook/move.json"),
+    include_str!("../vendors/jfwms/samples/webhook/orderCreate.json"),
+    include_str!("../vendors/jfwms/samples/webhook/orderCancel.json"),
+    include_str!("../vendors/jfwms/samples/webhook/convert.json"),
+];
+const QIANYI_SAMPLES: [(&str, &str); 5] = [
+    ("PUSH_ASN_ORDER", include_str!("../vendors/qianyi/samples/push-asn-order.json")),
+    (
+        "PUSH_SALES_ORDER_SHIPPING_INFO",
+        include_str!("../vendors/qianyi/samples/push-sales-order-shipping-info.json"),
+    ),
+    (
+        "PUSH_RETURN_ORDER_INFO",
+        include_str!("../vendors/qianyi/samples/push-return-order-info.json"),
+    ),
+    ("PUSH_TRACKING_PACKAGE", include_str!("../vendors/qianyi/samples/push-tracking-package.json")),
+    ("PUSH_ODO_ORDER", include_str!("../vendors/qianyi/samples/push-odo-order.json")),
+];
+
+/// A webhook of a vendor's guide.
+pub(super) struct Sample {
+    /// Its type, as the vendor writes it.
+    pub(super) kind: String,
+    /// `data`, or `bizParam`, byte for byte.
+    pub(super) data: &'static str,
+}
+
+/// The frame of a JFWMS webhook.
+#[derive(Deserialize)]
+struct Frame {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    data: &'static RawValue,
+}
+
+/// The documented webhooks of a vendor.
+pub(super) fn webhooks(vendor: &str) -> Vec<Sample> {
+    let of_frame = |text: &&'static str| {
+        let frame: Frame = serde_json::from_str(text).ok()?;
+        Some(Sample { kind: frame.kind, data: frame.data.get() })
+    };
+    match vendor {
+        "jfwms" => JFWMS_SAMPLES.iter().filter_map(of_frame).collect(),
+        "qianyi" => QIANYI_SAMPLES
+            .iter()
+            .map(|(kind, data)| Sample { kind: (*kind).to_owned(), data })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
 
 /// The kinds and vendors, with the text of an example.
 pub(super) const EXAMPLES: [(&str, &str, &str); 10] = [

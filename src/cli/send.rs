@@ -1,21 +1,22 @@
 //! `send webhook|command`: what a vendor or a service would send, from a terminal.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     CliError, Output,
     args::{CommandFormat, Send, SendCommand, SendWebhook},
-    runtime,
+    examples, runtime,
 };
 use crate::{
     app::{self, accounts, topics},
     avro::{self, CommandReader, Limits, Prefix},
     clock,
     config::Config,
-    domain::{AccountName, CommandReply, Operation, ReplyStatus},
+    domain::{AccountName, CommandReply, Operation, Received, ReplyStatus},
     kafka::{From, OutgoingRecord, Publisher, TopicReader},
+    webhooks::{self, Stays},
 };
 
 /// How long Kafka may take to confirm the command.
@@ -35,6 +36,35 @@ fn read(file: &Path) -> Result<String, CliError> {
         .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))
 }
 
+/// What the webhook holds: a file's text, or the sample of the vendor's guide.
+fn data(options: &SendWebhook, vendor: &str) -> Result<String, CliError> {
+    let kind = &options.webhook_type;
+    let Some(file) = &options.data_file else {
+        let samples = examples::webhooks(vendor);
+        let names: Vec<_> = samples.iter().map(|sample| sample.kind.clone()).collect();
+        let sample = samples.into_iter().find(|sample| sample.kind == *kind);
+        let sample = sample.ok_or_else(|| {
+            CliError::Usage(format!("there is no sample of `{kind}`, but of {}", names.join(", ")))
+        })?;
+        return Ok(sample.data.to_owned());
+    };
+    let data = read(file)?;
+    // A whole webhook within `data` would be signed and taken, and be nothing that anybody reads.
+    let value: Option<serde_json::Value> = serde_json::from_str(&data).ok();
+    let has = |name: &str| value.as_ref().is_some_and(|value| value.get(name).is_some());
+    let (whole, inner) = match vendor {
+        "jfwms" => (has("data") && has("type"), "data"),
+        _ => (has("bizParam"), "bizParam"),
+    };
+    if whole {
+        return Err(CliError::Usage(format!(
+            "{} holds a whole webhook: give the value of its `{inner}` alone",
+            file.display()
+        )));
+    }
+    Ok(data)
+}
+
 async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Result<(), CliError> {
     let name =
         AccountName::new(&options.account).map_err(|error| CliError::Usage(error.to_string()))?;
@@ -42,11 +72,12 @@ async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Res
     let (Some(account), Some(settings)) = (connected.get(&name), config.accounts.get(&name)) else {
         return Err(CliError::Usage(format!("account `{name}` is not in the configuration")));
     };
-    let data = read(&options.data_file)?;
+    let data = data(options, account.vendor.name())?;
     let body = account
         .vendor
         .webhook_body(&options.webhook_type, &data, clock::now())
         .map_err(CliError::Usage)?;
+    let fits = where_it_fits(config, &connected, &name, body.clone())?;
     let port = config.ingress.listen.port();
     let base = options.url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
     let mut url = format!("{}/webhooks/{name}", base.trim_end_matches('/'));
@@ -77,7 +108,41 @@ async fn webhook(config: &Config, options: &SendWebhook, output: &Output) -> Res
     let status = response.status();
     let text = response.text().await.map_err(failed)?;
     output.line(format_args!("HTTP {} {text}", status.as_u16()));
+    if status.is_success() {
+        output.line(fits);
+    }
     if status.is_success() { Ok(()) } else { Err(CliError::Said) }
+}
+
+/// Where a webhook goes that the connector takes, as this version reads it: its answer is 200 also for
+/// what fits no topic.
+fn where_it_fits(
+    config: &Config,
+    connected: &BTreeMap<AccountName, app::Connected>,
+    name: &AccountName,
+    body: String,
+) -> Result<String, CliError> {
+    let accounts = accounts::for_webhooks(config, connected);
+    let Some(account) = accounts.into_iter().find(|account| account.name == *name) else {
+        return Err(CliError::Failed(format!("account `{name}` is not in the configuration")));
+    };
+    let received = Received {
+        account: name.clone(),
+        body: body.into(),
+        headers: Vec::new(),
+        query: Vec::new(),
+        form: None,
+        received_at: clock::now(),
+    };
+    Ok(match webhooks::event_of(&account, received) {
+        Ok(event) => {
+            let topic = account.topics.get(event.event_type.name).map_or("?", String::as_str);
+            let key = event.document_number.as_deref().unwrap_or("none");
+            format!("→ {topic}, key {key}, event {}", event.id.as_str())
+        }
+        Err(Stays::Still(reason)) => format!("→ {}: {reason}", account.unrecognized_topic),
+        Err(other) => format!("→ {}: {other}", account.unrecognized_topic),
+    })
 }
 
 async fn command(config: &Config, options: &SendCommand, output: &Output) -> Result<(), CliError> {

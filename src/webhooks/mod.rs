@@ -48,7 +48,7 @@ use fairness::Room;
 pub use form::fields as form_fields;
 use receiving::Receiving;
 pub use record::source as record_source;
-pub use reread::{KeptHeaders, Reread, Rereader, Stays};
+pub use reread::{KeptHeaders, Reread, Rereader, Stays, event_of};
 pub use server::WebhookServer;
 pub use source::sender;
 use spool::Spool;

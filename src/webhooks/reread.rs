@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::{Account, form, parts, record};
 use crate::{
     avro::Encoders,
-    domain::{AccountName, Received, Refusal, Unrecognized, Webhook},
+    domain::{AccountName, Event, Received, Unrecognized, Webhook},
     kafka::{OutgoingRecord, ReadRecord, TraceParent},
 };
 
@@ -188,27 +188,29 @@ impl Rereader {
         let content_type = kept.header("content-type");
         let form = form::fields(content_type.as_deref(), &body)
             .map_err(|error| Stays::Unreadable(error.to_string()))?;
-        let webhook = Webhook::new(Received {
+        let received = Received {
             account: account.name.clone(),
             body: Bytes::from(body),
             query: Vec::new(),
             headers: content_type.into_iter().map(|t| ("content-type".to_owned(), t)).collect(),
             form,
             received_at: received_at(kept),
-        });
-        let webhook = account
-            .vendor
-            .reread(webhook)
-            .map_err(|refusal: Refusal| Stays::Unreadable(refusal.to_string()))?;
-        let event = account
-            .vendor
-            .decode(&webhook, &|user| account.owner(user, || ()))
-            .map_err(Stays::Still)?;
+        };
+        let event = event_of(account, received)?;
         let trace = kept.header("traceparent").and_then(|text| TraceParent::parse(&text));
         let trace = trace.unwrap_or_else(|| TraceParent::start(rand::random(), rand::random()));
         record::event(&self.encoders, account, &event, &trace)
             .map_err(|reason| Stays::Still(Unrecognized::Undecodable(reason)))
     }
+}
+
+/// The event that an authentic webhook of an account is.
+pub fn event_of(account: &Account, received: Received) -> Result<Event, Stays> {
+    let webhook = account
+        .vendor
+        .reread(Webhook::new(received))
+        .map_err(|refusal| Stays::Unreadable(refusal.to_string()))?;
+    account.vendor.decode(&webhook, &|user| account.owner(user, || ())).map_err(Stays::Still)
 }
 
 /// When the webhook came in: the time that stands on what was kept.

@@ -1,7 +1,6 @@
 //! What the demo does, one row each.
 
-use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
@@ -10,59 +9,19 @@ use super::{
 };
 use crate::{
     avro::{self, Prefix},
-    cli::CliError,
+    cli::{CliError, examples},
     domain::Operation,
     sandbox::{Delivery, SentWebhook, Vendor, Webhook},
 };
 
-/// The samples of the vendors' guides.
-const JFWMS_SAMPLES: [&str; 10] = [
-    include_str!("../../vendors/jfwms/samples/webhook/order.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/storage.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/return.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/orderIntercept.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/inventoryCount.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/adjust.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/move.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/orderCreate.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/orderCancel.json"),
-    include_str!("../../vendors/jfwms/samples/webhook/convert.json"),
-];
-const QIANYI_SAMPLES: [(&str, &str); 5] = [
-    ("PUSH_ASN_ORDER", include_str!("../../vendors/qianyi/samples/push-asn-order.json")),
-    (
-        "PUSH_SALES_ORDER_SHIPPING_INFO",
-        include_str!("../../vendors/qianyi/samples/push-sales-order-shipping-info.json"),
-    ),
-    (
-        "PUSH_RETURN_ORDER_INFO",
-        include_str!("../../vendors/qianyi/samples/push-return-order-info.json"),
-    ),
-    (
-        "PUSH_TRACKING_PACKAGE",
-        include_str!("../../vendors/qianyi/samples/push-tracking-package.json"),
-    ),
-    ("PUSH_ODO_ORDER", include_str!("../../vendors/qianyi/samples/push-odo-order.json")),
-];
-
-/// A sample's frame; its `data` byte for byte.
-#[derive(Deserialize)]
-struct Sample<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
 /// Everything, in the order of the table.
 pub(super) async fn all(world: &World) -> Result<Vec<Row>, CliError> {
     let mut rows = Vec::new();
-    for sample in JFWMS_SAMPLES {
-        let sample: Sample<'_> = serde_json::from_str(sample).map_err(CliError::failed)?;
-        rows.push(webhook(world, Vendor::Jfwms, &sample.kind, sample.data.get()).await?);
+    for sample in examples::webhooks("jfwms") {
+        rows.push(webhook(world, Vendor::Jfwms, &sample.kind, sample.data).await?);
     }
-    for (kind, biz_param) in QIANYI_SAMPLES {
-        rows.push(webhook(world, Vendor::Qianyi, kind, biz_param).await?);
+    for sample in examples::webhooks("qianyi") {
+        rows.push(webhook(world, Vendor::Qianyi, &sample.kind, sample.data).await?);
     }
     rows.push(unknown_type(world).await?);
     rows.push(bad_signature(world).await?);

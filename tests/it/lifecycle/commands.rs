@@ -148,11 +148,35 @@ async fn webhooks_are_sent_to_a_running_connector(env: &TestEnv) {
     };
     // An editor's newline behind the file is no harm.
     let data = format!("{}\n", vendor::order("S-1"));
-    assert_eq!(send(JFWMS, "order", &data).await.ok(), "HTTP 200 {\"code\":0,\"msg\":\"\"}\n");
-    let push = vendor::qianyi_sample("push-asn-order.json");
-    assert!(send(QIANYI, "PUSH_ASN_ORDER", &push).await.ok().starts_with("HTTP 200 "));
+    let sent = send(JFWMS, "order", &data).await;
     let records = env.read_all(&env.name("jfwms.order"), 1, PATIENCE).await;
     assert_eq!(records[0].key(), "S-1");
+    assert_eq!(
+        sent.ok(),
+        format!(
+            "HTTP 200 {{\"code\":0,\"msg\":\"\"}}\n→ {}, key S-1, event {}\n",
+            records[0].topic,
+            records[0].header("ce_id").unwrap()
+        )
+    );
+    let push = vendor::qianyi_sample("push-asn-order.json");
+    assert!(send(QIANYI, "PUSH_ASN_ORDER", &push).await.ok().starts_with("HTTP 200 "));
+    // The answer is the same for what fits no topic: where it lies is said beside it.
+    let lost = send(JFWMS, "order", "{\"erpNo\":\"1\",\"skuList\":[{\"total\":1}]}").await;
+    let lies = format!("→ {}: undecodable: data.skuList[0].sku", env.name("jfwms.unrecognized"));
+    assert!(lost.ok().contains(&lies), "{lost:?}");
+    let whole = send(JFWMS, "order", &vendor::jfwms("order", &data)).await;
+    assert_eq!(whole.code, Some(2), "{whole:?}");
+    assert!(whole.stderr.contains("give the value of its `data` alone"), "{whole:?}");
+    for (account, kind, code) in
+        [(JFWMS, "orderCreate", 0), (QIANYI, "PUSH_ODO_ORDER", 0), (JFWMS, "PUSH_ODO_ORDER", 2)]
+    {
+        let sample = ["send", "webhook", "--account", account, "--type", kind, "--sample", "--url"];
+        let done = files.run(&[&sample[..], &[&url]].concat()).await;
+        assert_eq!(done.code, Some(code), "{done:?}");
+        let topics = done.stdout.contains(".unrecognized");
+        assert!(!topics && (code == 0 || done.stderr.contains("orderCancel")), "{done:?}");
+    }
     assert_eq!(env.read_all(&env.name("qianyi.asn"), 1, PATIENCE).await.len(), 1);
 
     for (account, data, code) in
